@@ -1,0 +1,1 @@
+"""Cases: evidence in, one timeline out."""

@@ -1,0 +1,1 @@
+"""Records to searchable documents and back: one interface, two engines."""
