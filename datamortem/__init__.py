@@ -1,0 +1,1 @@
+"""dataMortem: evidence in, one searchable timeline out."""

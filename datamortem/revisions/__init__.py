@@ -1,0 +1,1 @@
+"""The documented schema history, on the migration graph of Django."""

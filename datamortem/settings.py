@@ -1,0 +1,264 @@
+"""The one settings file: typed readers over the environment or a `.env` file.
+
+Without any variable this is the laptop: SQLite, embedded index, built-in worker, loopback only.
+Every variable has its line in docker/env.example. Combinations that are unsafe are refused by
+`datamortem.checks`, values that make no sense right here.
+"""
+
+import os
+import secrets
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+environ.Env.read_env(BASE_DIR / ".env")
+
+
+def _directory(path: Path) -> Path:
+    """Return the directory, made for the owner alone if it was not there."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return path
+
+
+def _key_of_this_installation(path: Path) -> str:
+    """Return the random key kept in a file only its owner reads; the first start writes it."""
+    if not path.exists():
+        handle, draft = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_urlsafe(64))
+        try:
+            os.link(draft, path)  # five first starts at once agree on one key
+        except FileExistsError:
+            pass
+        finally:
+            Path(draft).unlink()
+    return path.read_text("ascii").strip()
+
+
+def _chosen(name: str, default: str, schemes: tuple[str, ...]) -> str:
+    """Return the URL of a setting whose scheme must be one we know."""
+    value: str = env.str(name, default=default)
+    if urlsplit(value).scheme not in schemes and value not in schemes:
+        raise ImproperlyConfigured(f"{name}={value!r}: expected one of {', '.join(schemes)}.")
+    return value
+
+
+# Where everything of the embedded default lives -------------------------------------------------
+
+HOME = _directory(Path(env.str("DATAMORTEM_HOME", default=str(BASE_DIR / "var"))).expanduser().resolve())
+
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = env.str("SECRET_KEY", default="") or _key_of_this_installation(HOME / "secret.key")
+SIGNING_KEYS = env.list("SIGNING_KEYS", default=[])
+PUBLIC_URL = env.str("PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
+
+if urlsplit(PUBLIC_URL).scheme not in ("http", "https") or not urlsplit(PUBLIC_URL).hostname:
+    raise ImproperlyConfigured(f"PUBLIC_URL={PUBLIC_URL!r}: expected http(s)://host[:port].")
+
+# What is installed ------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "datamortem",
+    "accounts",
+    "cases",
+    "scripts_marketplace",
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
+    "rest_framework",
+    "django_filters",
+    "drf_spectacular",
+    "drf_standardized_errors",
+]
+
+MIDDLEWARE = [
+    "datamortem.common.requests.RequestId",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "datamortem.urls"
+WSGI_APPLICATION = "datamortem.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "datamortem" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# Database ---------------------------------------------------------------------------------------
+
+DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{HOME / 'datamortem.sqlite3'}")}
+_database = DATABASES["default"]
+
+if _database["ENGINE"] == "django.db.backends.sqlite3":
+    # Writers queue from their first statement on, and readers never wait for them.
+    _database["ENGINE"] = "datamortem.sqlite3"
+    _database["OPTIONS"] = {
+        "timeout": 30,
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+elif _database["ENGINE"] == "django.db.backends.postgresql":
+    _database["CONN_MAX_AGE"] = 60
+    _database["CONN_HEALTH_CHECKS"] = True
+else:
+    raise ImproperlyConfigured("DATABASE_URL: expected sqlite:///path or postgres://user:password@host/name.")
+
+DEFAULT_AUTO_FIELD = "django.db.models.AutoField"  # the documented tables have 32-bit ids
+
+# Evidence, index, work --------------------------------------------------------------------------
+
+EVIDENCE_ROOT = Path(env.str("EVIDENCE_URL", default=str(HOME / "evidence")).removeprefix("file://"))
+SEARCH_URL = _chosen("SEARCH_URL", "embedded:", ("embedded",))
+TASKS = _chosen("TASKS", "builtin", ("builtin",))
+INDEX_ROOT = HOME / "index"
+WORK_ROOT = HOME / "work"
+DEMO_ROOT = HOME / "demo"
+
+#: Space (bytes) that intake leaves free on the evidence volume.
+EVIDENCE_RESERVE = env.int("EVIDENCE_RESERVE", default=256 * 1024**2)
+#: Largest evidence accepted by upload, in bytes.
+UPLOAD_LIMIT = env.int("UPLOAD_LIMIT", default=64 * 1024**3)
+#: Bounds of one reading: memory and output in bytes, time in seconds.
+RUN_MEMORY = env.int("RUN_MEMORY", default=4 * 1024**3)
+RUN_OUTPUT = env.int("RUN_OUTPUT", default=512 * 1024**3)
+RUN_SECONDS = env.int("RUN_SECONDS", default=24 * 3600)
+#: How long a worker may stay silent before its run is taken up by another, in seconds.
+RUN_LEASE = env.int("RUN_LEASE", default=30)
+
+# Who signs in -----------------------------------------------------------------------------------
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "accounts.hashers.LegacyBCryptPasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "/"
+
+SIMPLE_JWT = {
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=15),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=7),
+    "SIGNING_KEY": SIGNING_KEYS[0] if SIGNING_KEYS else SECRET_KEY,
+    "ALGORITHM": "HS256",
+    "USER_ID_CLAIM": "sub",
+    "USER_AUTHENTICATION_RULE": "accounts.tokens.may_sign_in",
+    "UPDATE_LAST_LOGIN": False,
+}
+
+# The HTTP API -----------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "accounts.tokens.BearerAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["datamortem.common.api.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["datamortem.common.api.JSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "datamortem.common.api.CursorPages",
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
+    "DEFAULT_SCHEMA_CLASS": "drf_standardized_errors.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "datamortem.common.api.handle_exception",
+    "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%fZ",
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+DRF_STANDARDIZED_ERRORS = {"ALLOWED_ERROR_STATUS_CODES": ["400", "401", "403", "404", "409"]}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "dataMortem",
+    "VERSION": "1",
+    "DESCRIPTION": "Evidence in, one searchable timeline out.",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+}
+
+# Transport --------------------------------------------------------------------------------------
+
+_secure = PUBLIC_URL.startswith("https://")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _secure
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SECURE_SSL_REDIRECT = _secure
+SECURE_HSTS_SECONDS = 31_536_000 if _secure else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _secure
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", False) else None
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 32 * 1024**2
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
+
+STATIC_URL = "/static/"
+STATIC_ROOT = HOME / "static"
+STATICFILES_DIRS = [BASE_DIR / "datamortem" / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+WHITENOISE_USE_FINDERS = True  # a laptop needs no collectstatic
+
+# Language, time, mail, logs ---------------------------------------------------------------------
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = True
+
+vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"context": {"()": "datamortem.common.logs.AddContext"}},
+    "formatters": {"json": {"()": "datamortem.common.logs.JSONFormatter"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["context"]}},
+    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="WARNING")},
+    "loggers": {
+        "django": {"handlers": [], "propagate": True, "level": env.str("LOG_LEVEL", default="WARNING")}
+    },
+}
+
+# The admin --------------------------------------------------------------------------------------
+
+UNFOLD = {"SITE_TITLE": "dataMortem", "SITE_HEADER": "dataMortem", "SITE_SUBHEADER": "Evidence and timelines"}

@@ -1,0 +1,1 @@
+"""Scripts: how else evidence is read."""
