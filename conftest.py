@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 
 @pytest.fixture(autouse=True)
-def _own_directories(tmp_path: Path, settings: SettingsWrapper) -> None:
+def _own_directories(tmp_path: Path, settings: Settings) -> None:
     """Give the test its own evidence, index and work directories."""
     for name in ("EVIDENCE_ROOT", "INDEX_ROOT", "WORK_ROOT", "DEMO_ROOT"):
         setattr(settings, name, tmp_path / name.lower())

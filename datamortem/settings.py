@@ -27,6 +27,14 @@ def _directory(path: Path) -> Path:
     return path
 
 
+def _flag(name: str, *, default: bool) -> bool:
+    """Return a yes or no; anything else is refused, where environ would read it as no."""
+    value = env.str(name, default=str(default)).lower()
+    if value not in (*env.BOOLEAN_TRUE_STRINGS, "false", "off", "no", "n", "0"):
+        raise ImproperlyConfigured(f"{name}={value!r}: expected true or false.")
+    return value in env.BOOLEAN_TRUE_STRINGS
+
+
 def _key_of_this_installation(path: Path) -> str:
     """Return the random key kept in a file only its owner reads; the first start writes it."""
     if not path.exists():
@@ -54,7 +62,7 @@ def _chosen(name: str, default: str, schemes: tuple[str, ...]) -> str:
 
 HOME = _directory(Path(env.str("DATAMORTEM_HOME", default=str(BASE_DIR / "var"))).expanduser().resolve())
 
-DEBUG = env.bool("DEBUG", default=False)
+DEBUG = _flag("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="") or _key_of_this_installation(HOME / "secret.key")
 SIGNING_KEYS = env.list("SIGNING_KEYS", default=[])
 PUBLIC_URL = env.str("PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
@@ -223,7 +231,9 @@ SECURE_SSL_REDIRECT = _secure
 SECURE_HSTS_SECONDS = 31_536_000 if _secure else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _secure
 SECURE_REFERRER_POLICY = "same-origin"
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", False) else None
+SECURE_PROXY_SSL_HEADER = (
+    ("HTTP_X_FORWARDED_PROTO", "https") if _flag("BEHIND_PROXY", default=False) else None
+)
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 32 * 1024**2

@@ -1,0 +1,83 @@
+"""Settings refuse values that make no sense, and an installation keeps its own key."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def manage(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.environ["PATH"], "DATAMORTEM_HOME": str(home), **variables}
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SEARCH_URL", "solr://x"),
+        ("TASKS", "cron"),
+        ("PUBLIC_URL", "datamortem.example"),
+        ("DATABASE_URL", "mysql://u:p@h/n"),
+        ("DEBUG", "perhaps"),
+        ("RUN_LEASE", "soon"),
+    ],
+)
+def test_nonsense_is_refused_by_name(tmp_path: Path, name: str, value: str) -> None:
+    done = manage(tmp_path, "check", **{name: value})
+    assert done.returncode != 0
+    assert name in done.stderr or value in done.stderr
+
+
+def test_the_first_start_makes_a_private_key_and_later_starts_keep_it(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    assert manage(home, "check").returncode == 0
+    key = home / "secret.key"
+    first = key.read_text()
+    assert len(first) >= 64
+    assert key.stat().st_mode & 0o077 == 0
+    assert home.stat().st_mode & 0o077 == 0
+    assert manage(home, "check").returncode == 0
+    assert key.read_text() == first
+
+
+def test_the_web_process_refuses_what_the_checks_refuse(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import datamortem.wsgi"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={
+            "PATH": os.environ["PATH"],
+            "DATAMORTEM_HOME": str(tmp_path / "home"),
+            "DEBUG": "true",
+            "ALLOWED_HOSTS": "dm.example",
+            "PUBLIC_URL": "https://dm.example",
+        },
+    )
+    assert done.returncode != 0
+    assert "datamortem.E001" in done.stderr
+
+
+def test_every_variable_has_its_line_in_the_example_environment() -> None:
+    code = (ROOT / "datamortem/settings.py").read_text()
+    read = set(re.findall(r'(?:env\.\w+|_chosen|_flag)\(\s*"([A-Z_]+)"', code))
+    shown = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / "docker/env.example").read_text(), re.MULTILINE))
+    assert read
+    assert read == shown
