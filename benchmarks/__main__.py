@@ -1,0 +1,42 @@
+"""Run the benchmarks in a throw-away installation and print one line a figure."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from importlib import import_module
+
+BENCHMARKS = {
+    "intake": "upload with hash against cp and sha256sum",
+    "ingest": "evidence to searchable against bare tantivy with the same documents",
+    "search": "the queries of the search study, p50 and p95",
+    "export": "events per second, and memory",
+    "lists": "list endpoints with 10,000 cases: number of queries",
+}
+
+
+def main() -> None:
+    """Set up an installation of its own, then run what was asked for."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measures what docs/benchmarks.md claims.",
+        epilog="\n".join(f"{name}: {about}" for name, about in BENCHMARKS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run (default: all)")
+    parser.add_argument("--events", type=int, default=200_000, help="events in ingest, search and export")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(BENCHMARKS):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+    with tempfile.TemporaryDirectory(prefix="datamortem-bench-") as home:
+        os.environ |= {"DATAMORTEM_HOME": home, "DJANGO_SETTINGS_MODULE": "datamortem.settings"}
+        for name in options.names or BENCHMARKS:
+            sys.stdout.write(f"\n{name}: {BENCHMARKS[name]}\n")
+            for line in import_module(f"benchmarks.{name}").run(events=options.events):
+                sys.stdout.write(f"  {line}\n")
+                sys.stdout.flush()
+
+
+main()
