@@ -16,9 +16,9 @@ from django.core.management import call_command
 
 django.setup()
 
-from accounts.models import User  # noqa: E402  (models need the set-up)
-from cases import services  # noqa: E402
-from cases.models import Case  # noqa: E402
+from accounts.models import User
+from cases import services
+from cases.models import Case
 
 
 @cache
