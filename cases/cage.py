@@ -1,0 +1,164 @@
+"""The outside of `cases.child`: starts it, hears it, tells it to publish, ends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Final, Self
+
+from cases.exchange import Job
+
+_ROOT: Final = Path(__file__).resolve().parent.parent
+_LINE_LIMIT: Final = 1024 * 1024
+_TRACE_LIMIT: Final = 16 * 1024
+#: Seconds a child has to publish, and to end after it has.
+_PUBLISHING: Final = 120.0
+
+_SIGNALS: Final[dict[int, str]] = {
+    signal.SIGXCPU: "it used up its processor time",
+    signal.SIGXFSZ: "it wrote more than it may",
+    signal.SIGKILL: "the system ended it (SIGKILL), mostly for want of memory",
+}
+
+
+class PublishUnknown(Exception):
+    """The child fell silent while publishing: the events may be visible or not."""
+
+
+class Child:
+    """One child at its job. Leaving the context ends it, whatever it does.
+
+    Must be left by the thread that entered: the kernel ends the child with that thread.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.messages: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._trace: deque[bytes] = deque()
+        self._trace_size = 0
+
+    def __enter__(self) -> Self:
+        """Start it with an environment that holds no secrets."""
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "cases.child"],
+            cwd=_ROOT,
+            env={"PATH": os.defpath, "LANG": "C.UTF-8", "TZ": "UTC", "TMPDIR": self.job.work},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C at the terminal is for the parent to handle
+        )
+        self._threads = [
+            threading.Thread(target=self._hear, args=(self._process.stdout,), daemon=True),
+            threading.Thread(target=self._drain, args=(self._process.stderr,), daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+        self._tell(json.dumps({**asdict(self.job), "parent": os.getpid()}))
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End it and every process it started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        for thread in self._threads:
+            thread.join(5)
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if pipe is not None:
+                _close(pipe)
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def hear(self, timeout: float) -> dict[str, Any] | None:
+        """Return its next message, an empty one after the timeout, None when it has ended."""
+        try:
+            return self.messages.get(timeout=timeout)
+        except queue.Empty:
+            return {}
+
+    def publish(self) -> None:
+        """Let it make its events visible, and wait until it has. Raises PublishUnknown."""
+        self._tell("publish")
+        while True:
+            try:
+                message = self.messages.get(timeout=_PUBLISHING)
+            except queue.Empty:
+                raise PublishUnknown from None
+            if message is None:
+                raise PublishUnknown
+            if "published" in message:
+                return
+
+    def obituary(self) -> str:
+        """Say for people why it ended without a word."""
+        code = self._process.wait()
+        self._threads[1].join(5)
+        trace = self.trace()
+        if "MemoryError" in trace or "memory allocation of" in trace:
+            return memory_message(self.job.memory)
+        if code < 0:
+            return f"The reading process ended: {_SIGNALS.get(-code) or _signal_name(-code)}."
+        last = trace.strip().rpartition("\n")[2][:500]
+        return f"The parser stopped with an unexpected error: {last or f'exit code {code}'}"
+
+    def trace(self) -> str:
+        """Return the end of what it wrote to stderr."""
+        return b"".join(self._trace).decode("utf-8", "backslashreplace")
+
+    def _tell(self, line: str) -> None:
+        assert self._process.stdin is not None  # noqa: S101
+        with suppress(BrokenPipeError):  # it is gone; the end of its stdout says so
+            self._process.stdin.write(line.encode() + b"\n")
+            self._process.stdin.flush()
+
+    def _hear(self, pipe: IO[bytes]) -> None:
+        while line := pipe.readline(_LINE_LIMIT):
+            try:
+                message = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(message, dict):
+                self.messages.put(message)
+        self.messages.put(None)
+
+    def _drain(self, pipe: IO[bytes]) -> None:
+        """Keep the end of stderr, and never let a parser that prints wait for a reader."""
+        while block := pipe.read1(4096):  # type: ignore[attr-defined]
+            self._trace.append(block)
+            self._trace_size += len(block)
+            while self._trace_size - len(self._trace[0]) >= _TRACE_LIMIT:
+                self._trace_size -= len(self._trace.popleft())
+
+
+def _signal_name(number: int) -> str:
+    known = number in signal.valid_signals()
+    return f"killed by signal {signal.Signals(number).name if known else number}"
+
+
+def memory_message(limit: int) -> str:
+    """Say for people that the memory limit was reached."""
+    return f"The memory limit of one reading ({limit / 1024**3:.1f} GB, RUN_MEMORY) was reached."
+
+
+def _close(pipe: IO[bytes]) -> None:
+    with suppress(BrokenPipeError):
+        pipe.close()

@@ -1,0 +1,122 @@
+"""The process that a run happens in: limits first, then one job, then the end.
+
+`python -m cases.child` takes a job as one line of JSON on stdin and speaks JSON lines on
+stdout: {"progress": …}, then {"sealed": …} or {"failed": …}, and {"published": true} after its
+parent has sent a line with "publish". The end of stdin is the end of the parent, and of this
+process. It knows no Django and no secrets; a parser that prints, prints to stderr.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+from dataclasses import asdict
+from typing import Any, BinaryIO, Final
+
+from cases import pipeline
+from cases.exchange import Counts, Job, Reading
+from cases.records import ParseError
+
+_PR_SET_PDEATHSIG: Final = 1  # prctl(2)
+_INTERVAL: Final = 0.5
+_OPEN_FILES: Final = 4096
+_MESSAGE_LIMIT: Final = 4000
+
+
+class Wire:
+    """What is said to the parent, by several threads one at a time."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+
+    def say(self, **message: Any) -> None:
+        """Send one message."""
+        line = json.dumps(message).encode() + b"\n"
+        with self._lock:
+            self._file.write(line)
+            self._file.flush()
+
+
+def main() -> int:
+    """Do the job on stdin; return the exit code."""
+    wire = _take_stdout()
+    facts = json.loads(sys.stdin.buffer.readline())
+    _die_with_parent(facts.pop("parent"))
+    job = Job(**facts)
+    _limit(job)
+    go = threading.Event()
+    counts = Counts()
+    threading.Thread(target=_listen, args=(go,), daemon=True).start()
+    threading.Thread(target=_report, args=(wire, counts), daemon=True).start()
+
+    def sealed(reading: Reading) -> None:
+        wire.say(sealed=reading.facts())
+        go.wait()
+
+    try:
+        pipeline.run(job, counts=counts, sealed=sealed, published=lambda: wire.say(published=True))
+    except pipeline.HashMismatch as error:
+        wire.say(failed=str(error)[:_MESSAGE_LIMIT], mismatch=True)
+        return 1
+    except ParseError as error:
+        wire.say(failed=str(error)[:_MESSAGE_LIMIT])
+        return 1
+    except MemoryError:
+        wire.say(failed="", memory=True)
+        return 1
+    return 0
+
+
+def _take_stdout() -> Wire:
+    """Keep stdout for the wire; whatever else writes to file descriptor 1 goes to stderr."""
+    wire = Wire(os.fdopen(os.dup(1), "wb"))
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return wire
+
+
+def _die_with_parent(parent: int) -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it died before the line above
+        os._exit(1)
+
+
+def _limit(job: Job) -> None:
+    """Bound what a parser can take from the machine, before the first byte of evidence is read.
+
+    RLIMIT_DATA, not RLIMIT_AS: the index maps its files into the address space.
+    """
+    limits = {
+        resource.RLIMIT_DATA: job.memory,
+        resource.RLIMIT_FSIZE: job.output,
+        resource.RLIMIT_CPU: job.cpu,
+        resource.RLIMIT_NOFILE: _OPEN_FILES,
+        resource.RLIMIT_CORE: 0,
+    }
+    for kind, value in limits.items():
+        hard = resource.getrlimit(kind)[1]
+        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (bound, bound))
+
+
+def _listen(go: threading.Event) -> None:
+    for line in sys.stdin.buffer:
+        if line.strip() == b"publish":
+            go.set()
+    os._exit(1)
+
+
+def _report(wire: Wire, counts: Counts) -> None:
+    pause = threading.Event()
+    while not pause.wait(_INTERVAL):
+        wire.say(progress=asdict(counts))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

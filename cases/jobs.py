@@ -1,0 +1,133 @@
+"""What the child process is told about a run, and the directory it works in."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+from cases import store
+from cases.exchange import Job
+from cases.index import text
+from cases.index.document import parse_time
+from cases.leases import INDEX_POSTED, Claim
+from cases.models import AnalysisModule, Event, Evidence, TaskRun
+from cases.models.evidence import POSTED
+
+_BEAT_EVERY = 5000
+
+
+@contextmanager
+def work_directory(held: Claim) -> Iterator[Path]:
+    """Yield a directory of this attempt alone, and remove it afterwards."""
+    work: Path = settings.WORK_ROOT / "runs" / held.name
+    for place in (settings.WORK_ROOT, work.parent, work):
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def sweep_directories(is_running: Callable[[int, int], bool]) -> None:
+    """Remove what attempts left behind whose worker died."""
+    for work in (settings.WORK_ROOT / "runs").glob("*-*"):
+        run_id, _, fence = work.name.partition("-")
+        if not is_running(int(run_id), int(fence)):
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def job_for_evidence(run: TaskRun, held: Claim, work: Path) -> Job:
+    """Return the job of reading a stored file. Raises NotSealed."""
+    evidence = run.evidence
+    reference = evidence.modified_at or evidence.added_at_utc
+    return Job(
+        path=str(store.path(evidence.local_path)),
+        sha256=evidence.sha256 or "",
+        name=evidence.original_name,
+        module=run.module.name if run.module else "",
+        disabled=list(AnalysisModule.objects.filter(enabled=False).values_list("name", flat=True)),
+        time_zone=evidence.time_zone,
+        reference=reference.isoformat(),
+        host=evidence.host,
+        clock_offset=round(evidence.clock_offset_seconds * 1_000_000),
+        options={str(name): str(value) for name, value in run.options.items()},
+        **_common(evidence, held, work),
+    )
+
+
+def job_for_posted(run: TaskRun, held: Claim, work: Path, *, beat: Callable[[], None]) -> tuple[Job, int]:
+    """Return the job of indexing posted events, and the last row it holds.
+
+    All rows are indexed anew, in place of what the index has, where the run says "all"; else
+    those that were never indexed are added. `beat` is called now and then.
+    """
+    everything = "all" in run.options
+    rows = Event.objects.filter(case_id=run.evidence.case_id).exclude(event_id=None).order_by("pk")
+    if not everything:
+        rows = rows.filter(indexed_at=None)
+    last, path = 0, work / "posted.jsonl"
+    with path.open("xb") as lines:
+        for number, row in enumerate(rows.iterator(chunk_size=2000)):
+            lines.write(text.dump(_document(row)) + b"\n")
+            last = row.pk
+            if number % _BEAT_EVERY == 0:
+                beat()
+    job = Job(
+        path=str(path),
+        sha256="",
+        name=run.evidence.original_name,
+        append=not everything,
+        documents=True,
+        **_common(run.evidence, held, work),
+    )
+    return job, last
+
+
+def make_job(run: TaskRun, held: Claim, work: Path, *, beat: Callable[[], None]) -> tuple[Job, int]:
+    """Return the job of a run, and the last row of posted events it holds (0: none)."""
+    if run.task_name == INDEX_POSTED:
+        return job_for_posted(run, held, work, beat=beat)
+    return job_for_evidence(run, held, work), 0
+
+
+def _common(evidence: Evidence, held: Claim, work: Path) -> dict[str, Any]:
+    return {
+        "case_id": evidence.case_id,
+        "evidence_uid": evidence.evidence_uid,
+        "run": held.name,
+        "search_url": settings.SEARCH_URL,
+        "index_root": str(settings.INDEX_ROOT),
+        "work": str(work),
+        # Not a setting of the environment: tests alone put hostile parsers here.
+        "parsers": getattr(settings, "PARSERS_MODULE", "cases.parsers"),
+        "memory": settings.RUN_MEMORY,
+        "output": settings.RUN_OUTPUT,
+        "cpu": settings.RUN_SECONDS * (os.cpu_count() or 1),
+    }
+
+
+def _document(row: Event) -> dict[str, Any]:
+    """Return a posted event as the index keeps it; its core was checked when it was posted."""
+    event = text.load(row.raw.encode()) if row.raw else {}
+    timestamp = event.get("timestamp")
+    return {
+        **{name: event.get(name) for name in ("host", "user", "category", "type", "score")},
+        "event_id": row.event_id,
+        "timestamp": parse_time(timestamp.upper()) if timestamp else None,
+        "timestamp_desc": event.get("timestamp_desc") or "",
+        "time_precision": event.get("time_precision") or ("us" if timestamp else "none"),
+        "message": event.get("message") or row.message,
+        "source": event.get("source") or POSTED,
+        "tags": event.get("tags") or [],
+        "case_id": row.case_id,
+        "evidence_uid": row.evidence_uid,
+        "position": f"posted event {row.pk}",
+        "attributes": event.get("attributes") or {},
+        "span": None,
+    }

@@ -1,0 +1,330 @@
+"""The life of a run: queued, claimed under a lease, read in a child process, ended once.
+
+What a run found and "succeeded" land in one transaction, within which the index publishes:
+whatever dies at whatever moment, the run is read again and replaces the same ids.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any, Final
+
+from django.conf import settings
+from django.db import OperationalError, transaction
+from django.utils import timezone
+
+from cases import custody, store
+from cases.cage import Child, PublishUnknown, memory_message
+from cases.engines import engine
+from cases.exchange import read_rejects
+from cases.index.engine import IndexUnavailable
+from cases.jobs import make_job, sweep_directories, work_directory
+from cases.leases import (
+    INDEX_POSTED,
+    MAX_ATTEMPTS,
+    READ,
+    Claim,
+    LeaseLost,
+    beat,
+    claim,
+    hand_back,
+    let_go,
+    waiting,
+)
+from cases.models import AnalysisModule, Case, Event, Evidence, RejectedRecord, RunStatus, TaskRun
+from datamortem.common import logs
+from datamortem.common.errors import DomainError
+
+__all__ = [
+    "INDEX_POSTED",
+    "READ",
+    "Claim",
+    "cancel",
+    "claim",
+    "perform",
+    "queue",
+    "sweep",
+    "waiting",
+]
+
+logger = logging.getLogger(__name__)
+
+_COUNTS: Final = ("read", "indexed", "duplicate", "rejected", "undated")
+_REJECTS_AT_ONCE: Final = 500
+_TICK: Final = 0.25
+
+
+class Failed(Exception):
+    """The run cannot succeed; the message is for people."""
+
+    def __init__(self, message: str, *, mismatch: bool = False, trace: str = "") -> None:
+        super().__init__(message)
+        self.mismatch = mismatch
+        self.trace = trace
+
+
+class Cancelled(Exception):
+    """Somebody asked for the end of the run."""
+
+
+class Stopping(Exception):
+    """The worker is asked to stop; the run goes back to the queue."""
+
+
+def queue(
+    evidence: Evidence,
+    *,
+    task_name: str,
+    module: AnalysisModule | None = None,
+    options: dict[str, str] | None = None,
+) -> TaskRun:
+    """Return a new run that waits for a worker."""
+    return TaskRun.objects.create(
+        task_name=task_name, evidence=evidence, module=module, options=options or {}
+    )
+
+
+def cancel(run: TaskRun) -> bool:
+    """End a run that waits, ask for the end of one that works; False if it has ended already."""
+    now = timezone.now()
+    row = TaskRun.objects.filter(pk=run.pk)
+    ended = row.filter(status=RunStatus.QUEUED).update(
+        status=RunStatus.CANCELLED, ended_at_utc=now, progress_message="Cancelled", cancel_requested=True
+    )
+    asked = ended or row.filter(status=RunStatus.RUNNING).update(cancel_requested=True)
+    run.refresh_from_db()
+    return bool(asked)
+
+
+def perform(held: Claim, *, stop: threading.Event | None = None) -> None:
+    """Do a claimed run to its end; its state says how it ended. `stop` hands it back instead.
+
+    Only what nobody foresaw is raised, after the run has been marked as failed.
+    """
+    token = logs.context.set({"run_id": held.run_id})
+    try:
+        with custody.acting_as(f"worker {held.worker}"):
+            _perform(held, stop or threading.Event())
+    except LeaseLost:
+        logger.warning("Another worker has this run, or it is gone; nothing was written.")
+    except Exception as error:
+        _fail(held, Failed(f"Something went wrong inside the platform: {type(error).__name__}."))
+        raise
+    finally:
+        logs.context.reset(token)
+
+
+def _perform(held: Claim, stop: threading.Event) -> None:
+    try:
+        _read(held, stop)
+    except Failed as failure:
+        if failure.trace:
+            logger.error("The reading process left a trace:\n%s", failure.trace)
+        _fail(held, failure)
+    except (DomainError, IndexUnavailable) as refusal:
+        _fail(held, Failed(str(refusal)))
+    except Cancelled:
+        _end(held, status=RunStatus.CANCELLED, progress_message="Cancelled", **_nothing_visible())
+    except Stopping:
+        hand_back(held)
+    except PublishUnknown:
+        logger.warning("The reading process ended while it published; the run is done again.")
+        let_go(held)
+
+
+def _read(held: Claim, stop: threading.Event) -> None:
+    run = held.row().select_related("evidence", "module").first()
+    if run is None:
+        raise LeaseLost
+    with work_directory(held) as work:
+        job, last_row = make_job(run, held, work, beat=lambda: _check_cancelled(beat(held)))
+        with Child(job) as child:
+            reading = _watch(held, child, stop)
+            _check_balance(reading["counts"])
+            _keep_rejects(held, work)
+            _close(held, child, reading, last_row=last_row)
+
+
+def _watch(held: Claim, child: Child, stop: threading.Event) -> dict[str, Any]:
+    """Keep the lease while the child reads; return what it found once that is durable."""
+    started = last_beat = time.monotonic()
+    interval = min(settings.RUN_LEASE / 3, 1.0)
+    counts: dict[str, Any] = {}
+    while True:
+        message = child.hear(_TICK)
+        if message is None:
+            raise Failed(child.obituary(), trace=child.trace())
+        if "failed" in message:
+            text = memory_message(child.job.memory) if "memory" in message else message["failed"]
+            raise Failed(text, mismatch="mismatch" in message, trace=child.trace())
+        if "sealed" in message:
+            sealed: dict[str, Any] = message["sealed"]
+            return sealed
+        counts = message.get("progress", counts)
+        now = time.monotonic()
+        if stop.is_set():
+            raise Stopping
+        if now - started > settings.RUN_SECONDS:
+            raise Failed(f"The reading took longer than {settings.RUN_SECONDS} seconds (RUN_SECONDS).")
+        if now - last_beat >= interval and _beat(held, counts, now - started, now - last_beat):
+            last_beat = now
+
+
+def _beat(held: Claim, counts: dict[str, Any], seconds: float, silent: float) -> bool:
+    """Say that the run is alive and how far it is; False if the database did not answer."""
+    try:
+        _check_cancelled(beat(held, **_progress(counts, seconds)))
+    except OperationalError:
+        if silent > settings.RUN_LEASE:
+            raise LeaseLost from None
+        logger.warning("The database does not answer; the run goes on until its lease ends.")
+        return False
+    return True
+
+
+def _check_cancelled(asked: bool) -> None:
+    if asked:
+        raise Cancelled
+
+
+def _progress(counts: dict[str, Any], seconds: float) -> dict[str, Any]:
+    if not counts.get("read"):
+        return {}
+    rate = counts["read"] / max(seconds, 0.001)
+    return {
+        "records_read": counts["read"],
+        "indexed": counts["indexed"],
+        "duplicate": counts["duplicate"],
+        "rejected": counts["rejected"],
+        "undated": counts["undated"],
+        "progress": min(counts["progress"], 0.99),
+        "progress_message": f"{counts['read']:,} events, {rate:,.0f}/s",
+    }
+
+
+def _check_balance(counts: dict[str, int]) -> None:
+    if counts["read"] != counts["indexed"] + counts["duplicate"] + counts["rejected"]:
+        raise Failed(
+            "The counts do not balance, so nothing was made visible: "
+            + ", ".join(f"{name} {counts[name]}" for name in _COUNTS)
+        )
+
+
+def _keep_rejects(held: Claim, work: Any) -> None:
+    """Store what was rejected, in place of what an earlier attempt stored, batch by batch."""
+    RejectedRecord.objects.filter(run_id=held.run_id).delete()
+    batch: list[RejectedRecord] = []
+    for entry in read_rejects(work):
+        position, reason = custody.storable(entry["position"])[:255], custody.storable(entry["reason"])
+        batch.append(RejectedRecord(run_id=held.run_id, position=position, reason=reason, raw=entry["raw"]))
+        if len(batch) >= _REJECTS_AT_ONCE:
+            _insert_rejects(held, batch)
+            batch = []
+    _insert_rejects(held, batch)
+
+
+def _insert_rejects(held: Claim, batch: list[RejectedRecord]) -> None:
+    with transaction.atomic():
+        _check_cancelled(beat(held))  # the row of the run is ours until the commit
+        RejectedRecord.objects.bulk_create(batch)
+
+
+def _close(held: Claim, child: Child, reading: dict[str, Any], *, last_row: int) -> None:
+    """Make everything visible at once: counts, state, custody entry and, within, the index."""
+    counts = reading["counts"]
+    with transaction.atomic():
+        run = _locked(held)
+        if run.cancel_requested:
+            raise Cancelled
+        module = AnalysisModule.objects.filter(name=reading["parser"]).first() if reading["parser"] else None
+        held.row().update(
+            status=RunStatus.SUCCEEDED,
+            ended_at_utc=timezone.now(),
+            lease_until=None,
+            progress=1,
+            progress_message=f"{counts['indexed']:,} events",
+            error_message=custody.storable(reading["notice"]) or None,
+            records_read=counts["read"],
+            **{name: counts[name] for name in _COUNTS[1:]},
+            parser=reading["parser"],
+            parser_version=reading["version"],
+            module=module or run.module,
+        )
+        if reading["parser"]:
+            Evidence.objects.filter(evidence_uid=run.evidence_id).update(kind=reading["parser"])
+        if last_row:
+            rows = Event.objects.filter(evidence_uid=run.evidence_id, pk__lte=last_row, indexed_at=None)
+            rows.update(indexed_at=timezone.now(), run=run)
+        facts = {name: counts[name] for name in _COUNTS}
+        facts |= {"run": run.pk, "parser": reading["parser"], "version": reading["version"]}
+        _record(run, "run.succeeded", facts)
+        child.publish()
+
+
+def _locked(held: Claim) -> TaskRun:
+    """Return the run with its case and itself held, in this order. Raises LeaseLost."""
+    case_id = held.row().values_list("evidence__case_id", flat=True).first()
+    Case.objects.select_for_update(no_key=True).filter(case_id=case_id).first()
+    run = held.row().select_for_update(no_key=True).first()
+    if run is None:
+        raise LeaseLost
+    return run
+
+
+def _record(run: TaskRun, action: str, details: dict[str, Any]) -> None:
+    custody.record(
+        case_id=run.evidence.case_id,
+        by=None,
+        action=action,
+        evidence_uid=run.evidence_id,
+        details=details,
+    )
+
+
+def _nothing_visible() -> dict[str, Any]:
+    return {"indexed": 0, "duplicate": 0, "rejected": 0, "undated": 0}
+
+
+@transaction.atomic
+def _fail(held: Claim, failure: Failed) -> None:
+    """Mark the run as failed with the reason; a claim that is lost changes nothing."""
+    try:
+        run = _locked(held)
+    except LeaseLost:
+        return
+    message = custody.storable(str(failure)) or "No reason was given."
+    _end(held, status=RunStatus.FAILED, error_message=message, **_nothing_visible())
+    _record(run, "run.failed", {"run": run.pk, "reason": message})
+    if failure.mismatch:
+        Evidence.objects.filter(evidence_uid=run.evidence_id).update(sealed_at=None)
+        _record(run, "evidence.mismatch", {"run": run.pk, "reason": message})
+
+
+def _end(held: Claim, **facts: Any) -> None:
+    RejectedRecord.objects.filter(run_id=held.run_id, run__fence=held.fence).delete()
+    held.row().update(ended_at_utc=timezone.now(), lease_until=None, **facts)
+
+
+def sweep() -> None:
+    """End what lost workers left: runs given up after MAX_ATTEMPTS or cancelled, files, uploads."""
+    lapsed = TaskRun.objects.filter(status=RunStatus.RUNNING, lease_until__lt=timezone.now())
+    for run in lapsed.filter(cancel_requested=True):
+        _end(Claim(run.pk, run.fence, run.worker), status=RunStatus.CANCELLED, **_nothing_visible())
+    for run in lapsed.filter(attempt__gte=MAX_ATTEMPTS):
+        _give_up(run)
+    sweep_directories(lambda run_id, fence: Claim(run_id, fence, "").row().exists())
+    store.sweep()
+
+
+def _give_up(run: TaskRun) -> None:
+    message = (
+        f"{run.attempt} workers died while reading it, the last one was {run.worker}. "
+        "Look at their logs, then retry the run."
+    )
+    _fail(Claim(run.pk, run.fence, run.worker), Failed(message))
+    evidence = run.evidence
+    if not evidence.task_runs.filter(status=RunStatus.SUCCEEDED).exists():
+        # The last worker may have died between publishing and saying so.
+        engine().delete(case_id=evidence.case_id, shard=evidence.evidence_uid)
