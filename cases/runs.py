@@ -110,6 +110,7 @@ def perform(held: Claim, *, stop: threading.Event | None = None) -> None:
     except LeaseLost:
         logger.warning("Another worker has this run, or it is gone; nothing was written.")
     except Exception as error:
+        logger.exception("The run ended in a way nobody foresaw.")
         _fail(held, Failed(f"Something went wrong inside the platform: {type(error).__name__}."))
         raise
     finally:

@@ -146,7 +146,7 @@ def sweep() -> int:
     return removed
 
 
-def keys() -> Iterator[str]:
+def contents() -> Iterator[str]:
     """Yield the key of everything in the store."""
     root: Path = settings.EVIDENCE_ROOT
     for place in sorted((root / "sha256").glob("*/*")):

@@ -25,7 +25,7 @@ from cases.services.evidence import (
 )
 from cases.services.module import modules
 from cases.services.posted import Posted, post_events
-from cases.services.run import cancel_run, retry_run, run_again
+from cases.services.run import cancel_run, queue_rebuild, retry_run, run_again
 
 __all__ = [
     "CaseClosed",
@@ -42,6 +42,7 @@ __all__ = [
     "modules",
     "open_case",
     "post_events",
+    "queue_rebuild",
     "receive_evidence",
     "remove_member",
     "reopen_case",

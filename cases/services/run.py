@@ -6,7 +6,7 @@ from django.db import transaction
 
 from accounts.models import User
 from cases import custody, runs
-from cases.models import Evidence, RunStatus, TaskRun
+from cases.models import Case, Evidence, RunStatus, TaskRun
 from cases.models.evidence import POSTED
 from cases.services.case import locked, locked_open
 from cases.services.module import module_called
@@ -90,3 +90,22 @@ def cancel_run(*, run: TaskRun, by: User | None) -> TaskRun:
         details={"run": run.pk},
     )
     return run
+
+
+@transaction.atomic
+def queue_rebuild(*, case: Case, by: User | None) -> list[TaskRun]:
+    """Queue a new reading of everything that the index holds of a case; also of a closed one.
+
+    Each evidence is read by the parser that read it last; the old events stay until then.
+    """
+    case = locked(case)
+    queued = []
+    for evidence in Evidence.objects.filter(case=case).order_by("pk"):
+        last = evidence.task_runs.filter(status=RunStatus.SUCCEEDED).first()
+        if last is None:
+            continue  # nothing of it is in the index
+        is_posted = evidence.kind == POSTED
+        options = {"all": "yes"} if is_posted else last.options
+        queued.append(runs.queue(evidence, task_name=last.task_name, module=last.module, options=options))
+    custody.record(case_id=case.case_id, by=by, action="case.reindexed", details={"runs": len(queued)})
+    return queued

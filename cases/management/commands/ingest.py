@@ -1,0 +1,103 @@
+"""`manage.py ingest`: files and directories of this machine into a case."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from accounts.models import User
+from cases import custody, services
+from cases.ingest import Described, Intake, Named, Outcome, find, ledger, total
+from cases.management.commands._operator import operator
+from cases.management.commands._progress import Watch
+from cases.models import Case
+from datamortem.common.errors import DomainError
+
+
+class Command(BaseCommand):
+    """Registers, reads, waits, and accounts for every file."""
+
+    help = "Take evidence files into a case and read them; directories are walked."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take the case, the files, and what is known about them."""
+        parser.add_argument("case", metavar="CASE")
+        parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+        parser.add_argument("--create", action="store_true", help="open the case if there is none")
+        parser.add_argument("--module", metavar="NAME", help="the parser to use; else chosen by content")
+        parser.add_argument("--host", default="", help="the computer the evidence comes from")
+        parser.add_argument("--time-zone", default="UTC", metavar="ZONE", help="of local times in it (UTC)")
+        parser.add_argument("--jobs", type=int, default=2, metavar="N", help="files read at once (2)")
+        parser.add_argument("--json", action="store_true", help="one JSON object a file")
+        parser.add_argument("--user", metavar="EMAIL", help="who does it, for the custody record")
+
+    def handle(self, *args: Any, **options: Any) -> str | None:
+        """Take everything in; the last line is the ledger, the exit code 0 if all was read."""
+        if not 1 <= options["jobs"] <= 64:
+            raise CommandError("--jobs: expected a number from 1 to 64.")
+        with custody.acting_as(operator()):
+            try:
+                described = _describe(options)
+            except DomainError as refusal:
+                raise CommandError(str(refusal)) from refusal
+            outcomes = self._ingest(described, options)
+        failed = sum(not outcome.succeeded for outcome in outcomes)
+        if not options["json"]:
+            self.stdout.write(ledger(total(outcomes)))
+        if failed or not outcomes:
+            raise CommandError(f"{failed} of {len(outcomes)} files could not be read; the reasons are above.")
+        return None
+
+    def _ingest(self, described: Described, options: dict[str, Any]) -> list[Outcome]:
+        files = list(find(options["files"]))
+        intake = Intake(described, jobs=options["jobs"])
+        outcomes = []
+        with Watch(total_bytes=_bytes(files), files=len(files), quiet=options["json"]) as watch:
+            try:
+                for outcome in intake.ingest(files, received=watch.add):
+                    outcomes.append(outcome)
+                    self.stdout.write(_line(outcome, as_json=options["json"]))
+            except KeyboardInterrupt:
+                raise CommandError("Cancelled; what had not ended was not read.", returncode=130) from None
+        return outcomes
+
+
+def _describe(options: dict[str, Any]) -> Described:
+    by = None
+    if options["user"]:
+        try:
+            by = User.objects.get_by_natural_key(options["user"])
+        except User.DoesNotExist as error:
+            raise CommandError(f"There is no user {options['user']}.") from error
+    case = Case.objects.filter(case_id=options["case"]).first()
+    if case is None and not options["create"]:
+        raise CommandError(f"There is no case {options['case']}; --create opens it.")
+    return Described(
+        case=case or services.open_case(by=by, case_id=options["case"]),
+        by=by,
+        module=options["module"],
+        host=options["host"],
+        time_zone=options["time_zone"],
+    )
+
+
+def _bytes(files: list[Named]) -> int:
+    return sum(named.path.stat().st_size for named in files if named.path.is_file())
+
+
+def _line(outcome: Outcome, *, as_json: bool) -> str:
+    if as_json:
+        return json.dumps(asdict(outcome), ensure_ascii=False)
+    what = f"{outcome.status}{' (already there)' if outcome.duplicate else ''}"
+    facts = ledger(outcome.counts) if outcome.evidence_uid else ""
+    reason = f": {outcome.error}" if outcome.error else ""
+    return f"{_printable(outcome.path)}  {outcome.parser}  {what}  {facts}{_printable(reason)}"
+
+
+def _printable(text: str) -> str:
+    """Return text that cannot move the cursor or colour the terminal."""
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
