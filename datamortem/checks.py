@@ -30,7 +30,8 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _is_public() -> bool:
+def is_public() -> bool:
+    """Whether anybody but this machine may be answered."""
     hosts = [*settings.ALLOWED_HOSTS, urlsplit(settings.PUBLIC_URL).hostname or ""]
     return not all(_is_loopback(host) for host in hosts)
 
@@ -38,7 +39,7 @@ def _is_public() -> bool:
 @register(Tags.security)
 def check_exposure(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """Refuse what is fine on a laptop and dangerous in front of others."""
-    return list(_exposure()) if _is_public() else []
+    return list(_exposure()) if is_public() else []
 
 
 def _exposure() -> Iterator[CheckMessage]:
@@ -103,7 +104,7 @@ def _readable_by_others(path: Path) -> bool:
 @register(Tags.security, deploy=True)
 def check_laptop(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """Tell a server that still runs on the embedded default."""
-    if settings.DATABASES["default"]["ENGINE"] == "datamortem.sqlite3" and _is_public():
+    if settings.DATABASES["default"]["ENGINE"] == "datamortem.sqlite3" and is_public():
         return [
             checks.Warning(
                 "A public host runs on SQLite: one machine, one writer at a time.",
