@@ -1,0 +1,150 @@
+"""Lines of a text, each with its place in bytes, whatever the bytes are.
+
+A line ends with LF or CR LF. Memory stays flat: of a line longer than LINE_LIMIT the first part
+is kept and the rest passed over, and the line says so.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, Final, NamedTuple
+
+from cases.records import RAW_LIMIT, Damage
+
+#: The longest line that is read as one, in bytes.
+LINE_LIMIT: Final = 4 * 1024 * 1024
+_BLOCK: Final = 256 * 1024
+_UTF8_BOM: Final = codecs.BOM_UTF8
+
+
+class Line(NamedTuple):
+    """One line as found: `raw` without its end, `offset` and `length` in bytes of the content.
+
+    `length` counts the whole line without its end, also where `raw` was cut (`is_cut`).
+    """
+
+    number: int
+    offset: int
+    length: int
+    raw: bytes
+    is_cut: bool = False
+
+    @property
+    def position(self) -> str:
+        """The line's name for people."""
+        return f"line {self.number}"
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """Where the line is."""
+        return self.offset, self.length
+
+    def text(self) -> str:
+        """Return the line as text; bytes that are no UTF-8 are kept as \\xNN."""
+        return decode(self.raw)
+
+    def damage(self, reason: str) -> Damage:
+        """Return the record that this line should have been and is not."""
+        return Damage(self.position, reason, self.raw[:RAW_LIMIT], self.span)
+
+
+def decode(raw: bytes) -> str:
+    """Return UTF-8 as text; bytes that are none are kept as \\xNN."""
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def read_lines(stream: BinaryIO) -> Iterator[Line | Damage]:
+    """Yield every line that is not blank, or the damage in its place.
+
+    A byte order mark is passed over; UTF-16 is recognised by its mark and turned into UTF-8,
+    with places still counted in bytes of the content. Lines too long, and runs of NUL bytes
+    that a crash left in a log, are Damage; what follows a run on the same line is a line.
+    """
+    for line in _raw_lines(stream):
+        raw = line.raw
+        if line.is_cut:
+            yield line.damage(f"A line of {line.length} bytes; up to {LINE_LIMIT} are read.")
+        elif raw[:1] == b"\0":
+            rest = raw.lstrip(b"\0")
+            run = len(raw) - len(rest)
+            yield Damage(line.position + " (NUL bytes)", f"{run} NUL bytes", b"", (line.offset, run))
+            if rest.strip():
+                yield Line(line.number, line.offset + run, line.length - run, rest)
+        elif raw and not raw.isspace():
+            yield line
+
+
+def _raw_lines(stream: BinaryIO) -> Iterator[Line]:
+    read = getattr(stream, "read1", stream.read)  # one step at a time: an error takes nothing along
+    first = read(_BLOCK)
+    if first[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        yield from _utf16_lines(read, first)
+        return
+    offset = len(_UTF8_BOM) if first.startswith(_UTF8_BOM) else 0
+    number, pieces, held = 1, [first[offset:]], len(first) - offset
+    block = pieces[0]
+    while block:
+        if b"\n" in block:
+            lines = b"".join(pieces).split(b"\n")
+            rest = lines.pop()
+            skipped = held - sum(map(len, pieces))
+            for raw in lines:
+                yield _line(number, offset, raw, skipped)
+                offset += len(raw) + skipped + 1
+                number, skipped = number + 1, 0
+            pieces, held = [rest], len(rest)
+        block = read(_BLOCK)
+        held += len(block)
+        if held - len(block) <= LINE_LIMIT or b"\n" in block:
+            pieces.append(block)
+    if held:
+        yield _line(number, offset, b"".join(pieces), held - sum(map(len, pieces)))
+
+
+def _line(number: int, offset: int, raw: bytes, skipped: int) -> Line:
+    length = len(raw) + skipped
+    if length > LINE_LIMIT:
+        return Line(number, offset, length, raw[:RAW_LIMIT], is_cut=True)
+    if raw.endswith(b"\r"):
+        raw = raw[:-1]
+    return Line(number, offset, len(raw), raw)
+
+
+def _utf16_lines(read: Callable[[int], bytes], first: bytes) -> Iterator[Line]:
+    little = first.startswith(codecs.BOM_UTF16_LE)
+    name = "utf-16-le" if little else "utf-16-be"
+    decoder = codecs.getincrementaldecoder(name)("surrogatepass")
+    number, offset, rest = 1, 2, ""
+    block = first[2:]
+    while block:
+        *lines, rest = (rest + _decoded(decoder, block)).split("\n")
+        for text in lines:
+            yield _utf16_line(number, offset, text)
+            offset += _size(text) + 2
+            number += 1
+        if len(rest) > LINE_LIMIT:
+            yield Line(
+                number, offset, _size(rest), rest[:RAW_LIMIT].encode("utf-8", "backslashreplace"), True
+            )
+            offset, rest = offset + _size(rest), ""
+        block = read(_BLOCK)
+    rest += _decoded(decoder, b"", final=True)
+    if rest:
+        yield _utf16_line(number, offset, rest)
+
+
+def _decoded(decoder: codecs.IncrementalDecoder, block: bytes, *, final: bool = False) -> str:
+    try:
+        return decoder.decode(block, final)
+    except UnicodeDecodeError:  # half a character at the very end
+        return "\ufffd"
+
+
+def _size(text: str) -> int:
+    return 2 * len(text) + 2 * sum(char > "\uffff" for char in text)
+
+
+def _utf16_line(number: int, offset: int, text: str) -> Line:
+    shown = text.removesuffix("\r")
+    return Line(number, offset, _size(shown), shown.encode("utf-8", "surrogatepass"))
