@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import OperationalError, transaction
 from django.utils import timezone
 
-from cases import custody, store
+from cases import custody, leases, store
 from cases.cage import Child, PublishUnknown, memory_message
 from cases.engines import engine
 from cases.exchange import read_rejects
@@ -23,7 +23,6 @@ from cases.index.engine import IndexUnavailable
 from cases.jobs import make_job, sweep_directories, work_directory
 from cases.leases import (
     INDEX_POSTED,
-    MAX_ATTEMPTS,
     READ,
     Claim,
     LeaseLost,
@@ -313,7 +312,7 @@ def sweep() -> None:
     lapsed = TaskRun.objects.filter(status=RunStatus.RUNNING, lease_until__lt=timezone.now())
     for run in lapsed.filter(cancel_requested=True):
         _end(Claim(run.pk, run.fence, run.worker), status=RunStatus.CANCELLED, **_nothing_visible())
-    for run in lapsed.filter(attempt__gte=MAX_ATTEMPTS):
+    for run in lapsed.filter(attempt__gte=leases.MAX_ATTEMPTS):
         _give_up(run)
     sweep_directories(lambda run_id, fence: Claim(run_id, fence, "").row().exists())
     store.sweep()
