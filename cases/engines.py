@@ -9,6 +9,13 @@ from django.conf import settings
 
 from cases.index.connect import connect
 from cases.index.engine import Engine
+from datamortem.common.errors import Unavailable
+
+
+class IndexDown(Unavailable):
+    """The search index does not answer."""
+
+    code = "index_unavailable"
 
 
 def engine() -> Engine:

@@ -13,10 +13,10 @@ from django.utils import timezone
 
 from accounts.models import User
 from cases import custody, store
-from cases.engines import engine
+from cases.engines import IndexDown, engine
 from cases.index.engine import IndexUnavailable
 from cases.models import Case, CaseMember, CaseRole, CaseStatus, Event, Evidence, Severity, TaskRun
-from datamortem.common.errors import Conflict, Invalid, Unavailable
+from datamortem.common.errors import Conflict, Invalid
 
 _CASE_ID: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}", re.ASCII)
 _CHANGEABLE: Final = ("title", "note", "severity", "tags")
@@ -56,12 +56,6 @@ class LastLead(Conflict):
     """A case keeps at least one lead."""
 
     code = "last_lead"
-
-
-class IndexDown(Unavailable):
-    """The search index does not answer."""
-
-    code = "index_unavailable"
 
 
 def locked(case: Case) -> Case:

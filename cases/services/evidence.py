@@ -17,11 +17,11 @@ from django.utils import timezone
 
 from accounts.models import User
 from cases import custody, runs, store
-from cases.engines import engine
+from cases.engines import IndexDown, engine
 from cases.index.engine import IndexUnavailable
 from cases.models import AnalysisModule, Case, Event, Evidence, RunStatus, TaskRun
 from cases.models.evidence import POSTED
-from cases.services.case import IndexDown, discard_content, locked, locked_open
+from cases.services.case import discard_content, locked, locked_open
 from cases.services.module import module_called
 from datamortem.common.errors import Invalid
 
