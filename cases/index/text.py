@@ -124,18 +124,22 @@ def value_number(value: Any) -> str | None:
 def flatten(attributes: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield (dotted name, scalar) of every value in the bag, lists flattened, null left out."""
     for name, value in attributes.items():
-        yield from _flatten(name, value)
+        if isinstance(value, dict | list):
+            yield from _flatten(name, value)
+        elif value is not None:
+            yield name, value
 
 
 def _flatten(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for inner, held in value.items():
-            yield from _flatten(f"{name}.{inner}", held)
-    elif isinstance(value, list):
-        for element in value:
-            yield from _flatten(name, element)
-    elif value is not None:
-        yield name, value
+    waiting = [(name, value)]  # a stack of ours: JSON nests deeper than calls may
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(f"{name}.{inner}", held) for inner, held in reversed(value.items())]
+        elif isinstance(value, list):
+            waiting += [(name, element) for element in reversed(value)]
+        elif value is not None:
+            yield name, value
 
 
 def dump(value: Any) -> bytes:
