@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 from cases.parsers.base import Parser, Source
+from cases.parsers.evtx import EvtxParser
 from cases.records import ParseError
 
-PARSERS: Final[tuple[Parser, ...]] = ()
+PARSERS: Final[tuple[Parser, ...]] = (EvtxParser(),)
 
 
 def choose(source: Source) -> Parser:

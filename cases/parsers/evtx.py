@@ -1,0 +1,318 @@
+"""Windows event logs (.evtx): every record of every chunk, and what stands where one should be.
+
+The `evtx` library turns binary XML into JSON. It is given one chunk at a time, behind a file
+header of our own: memory stays flat, compressed logs need no seeking, and what it cannot read
+has a place. Which records there are is told by the chain that `evtx_chunks` walks.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO, Final
+
+from evtx import PyEvtxParser
+
+from cases.parsers.base import Parser, Source
+from cases.parsers.evtx_chunks import (
+    CHUNK_MAGIC,
+    CHUNK_SIZE,
+    FILE_MAGIC,
+    FIRST_RECORD,
+    RECORD_MAGIC,
+    Chain,
+    Entry,
+    data_matches,
+    header_faults,
+    last_number,
+    read_blocks,
+    read_file_header,
+    walk,
+)
+from cases.parsers.evtx_records import make_record
+from cases.records import RAW_LIMIT, Damage, ParseError, Record
+
+_REASON_LIMIT: Final = 200
+#: Nobody looks at more than this of a damaged part.
+_LONGEST: Final = 64 * 1024 * 1024
+
+
+def _single_chunk_header() -> bytes:
+    """Return the file header of a log of one chunk."""
+    fields = struct.pack("<8sQQQIHHHH", FILE_MAGIC, 0, 0, 1, 128, 1, 3, 4096, 1).ljust(120, b"\0")
+    return (fields + struct.pack("<II", 0, zlib.crc32(fields))).ljust(4096, b"\0")
+
+
+_HEADER: Final = _single_chunk_header()
+
+
+class EvtxParser(Parser):
+    """Reads Windows event logs.
+
+    The option `recover` ("yes") also reads what nothing vouches for: chunks without a signature
+    or cut off by the end of the file, and records behind a gap in the chain.
+    """
+
+    name = "evtx"
+    version = "1"
+    description = "Windows event log (.evtx)"
+    kinds = ("evtx",)
+
+    def accepts(self, source: Source) -> bool:
+        """Look for the signature of the file or of its first chunk."""
+        head = source.head
+        return head.startswith((FILE_MAGIC, CHUNK_MAGIC)) or head[4096:4104] == CHUNK_MAGIC
+
+    def parse(self, source: Source) -> Iterator[Record | Damage]:
+        """Yield the records chunk by chunk, in the order of the file."""
+        if not self.accepts(source):
+            raise ParseError("This is no Windows event log: it has no signature of one.")
+        header = read_file_header(source.head[:4096])
+        if header.faults:
+            span = (0, min(header.size, len(source.head)))
+            yield Damage("file header", _sentence("The file header", header.faults), b"", span)
+        recover = source.context.options.get("recover", "").lower() in ("yes", "true", "1")
+        log = _Log(header.chunks, has_checksums=header.has_checksums, recover=recover)
+        with source.open() as stream:
+            if len(stream.read(header.size)) < header.size:
+                raise ParseError("The file ends inside its header.")
+            for offset, block in read_blocks(stream, header.size):
+                yield from log.read(offset, block)
+        yield from log.close()
+
+    def locate(self, source: Source, position: str, span: tuple[int, int] | None) -> bytes:
+        """Return the binary record, or what stands in its place."""
+        if span is None or not 0 <= span[1] <= _LONGEST:
+            raise ParseError(f"It is not known where {position} is.")
+        offset, length = span
+        with source.open() as stream:
+            _skip(stream, offset)
+            found = stream.read(length)
+        if len(found) < length:
+            raise ParseError(f"The file ends before {position}.")
+        if position.startswith("record ") and not _is_record(found, position):
+            raise ParseError(f"There is no {position} at {offset}.")
+        return found
+
+
+def _skip(stream: BinaryIO, offset: int) -> None:
+    """Read past what comes before; a compressed log cannot be entered in the middle."""
+    if offset and isinstance(stream, io.BufferedReader) and stream.seekable():
+        stream.seek(offset)
+        return
+    left = offset
+    while left and (passed := len(stream.read(min(left, CHUNK_SIZE)))):
+        left -= passed
+
+
+def _is_record(found: bytes, position: str) -> bool:
+    number = position.split()[1]
+    if len(found) < 24 or not number.isdecimal():
+        return False
+    # The signature of a damaged record may be what is damaged.
+    return found.startswith(RECORD_MAGIC) or int.from_bytes(found[8:16], "little") == int(number)
+
+
+class _Log:
+    """One log while it is read: what was seen so far, and names that are given once."""
+
+    def __init__(self, chunks: int, *, has_checksums: bool, recover: bool) -> None:
+        self.expected = chunks
+        self.has_checksums = has_checksums
+        self.recover = recover
+        self.numbers = _Numbers()
+        self.seen = 0
+        self.end = 0
+        self._empty: list[int] = []
+
+    def read(self, offset: int, block: bytes) -> Iterator[Record | Damage]:
+        """Yield what is in one chunk; the number of an empty one is kept until more is known."""
+        index = self.seen
+        self.seen += 1
+        self.end = offset + len(block)
+        if not block.strip(b"\0"):
+            self._empty.append(offset)
+            return
+        yield from self._report_empty(len(self._empty))
+        if len(block) < CHUNK_SIZE:
+            whole = block.ljust(CHUNK_SIZE, b"\0")
+            yield self._cut(index, offset, block, whole)
+            if not self.recover and not data_matches(whole):
+                return
+            block = whole
+        yield from _Chunk(self, index, offset, block).read()
+
+    def close(self) -> Iterator[Damage]:
+        """Yield what is missing at the end of the file, by its header."""
+        used = max(self.expected - (self.seen - len(self._empty)), 0)
+        yield from self._report_empty(min(used, len(self._empty)))
+        if missing := max(self.expected - self.seen, 0):
+            reason = f"The file header counts {self.expected} chunks; the file ends after {self.seen}."
+            yield Damage(f"the last {missing} chunks", reason, b"", (self.end, 0))
+
+    def _report_empty(self, count: int) -> Iterator[Damage]:
+        """Yield the first of the empty chunks as one damage: there is something behind them."""
+        empty, self._empty = self._empty, []
+        if not count:
+            return
+        first = self.seen - len(empty) - (0 if self._is_last(empty) else 1)
+        name = f"chunk {first}" if count == 1 else f"chunks {first} to {first + count - 1}"
+        reason = f"{count} chunk{'s' * (count > 1)} of zeros among chunks in use: the records are gone."
+        yield Damage(name, reason, b"", (empty[0], count * CHUNK_SIZE))
+
+    def _is_last(self, empty: list[int]) -> bool:
+        return empty[-1] + CHUNK_SIZE >= self.end
+
+    def _cut(self, index: int, offset: int, block: bytes, whole: bytes) -> Damage:
+        reason = f"The file ends inside a chunk, after {len(block)} of {CHUNK_SIZE} bytes"
+        count = len(walk(whole, recover=False).entries) if block.startswith(CHUNK_MAGIC) else 0
+        if count and not data_matches(whole):
+            reason += f"; about {count} records in it cannot be checked (option recover=yes reads them)"
+        return Damage(f"chunk {index}, cut off", f"{reason}.", block[:RAW_LIMIT], (offset, len(block)))
+
+
+class _Numbers:
+    """Which record numbers chunks had so far, as ranges: a log has few, however long it is."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+
+    def are_new(self, low: int, high: int) -> bool:
+        """Take a range of numbers; return whether none of them was in one before."""
+        place = bisect_left(self._ends, low)
+        if place < len(self._starts) and self._starts[place] <= high:
+            return False
+        if place and self._ends[place - 1] == low - 1:
+            self._ends[place - 1] = high
+        else:
+            self._starts.insert(place, low)
+            self._ends.insert(place, high)
+        return True
+
+
+class _Chunk:
+    """One chunk of a log: walks its chain, has it read, and joins both."""
+
+    def __init__(self, log: _Log, index: int, offset: int, content: bytes) -> None:
+        self.log = log
+        self.index = index
+        self.offset = offset
+        self.content = content
+
+    def read(self) -> Iterator[Record | Damage]:
+        """Yield the records of the chunk and the damages in their places."""
+        faults = header_faults(self.content, has_checksums=self.log.has_checksums)
+        if faults:
+            span = (self.offset, CHUNK_SIZE)
+            reason = _sentence("The chunk", faults)
+            yield Damage(f"chunk {self.index}", reason, self.content[:FIRST_RECORD], span)
+            if not (self.content.startswith(CHUNK_MAGIC) or self._is_vouched_for()):
+                return
+        chain = walk(self.content, recover=self.log.recover)
+        yield from self._records(chain)
+        if chain.lost is not None:
+            yield self._break(chain, chain.lost)
+
+    def _is_vouched_for(self) -> bool:
+        return self.log.recover or data_matches(self.content)
+
+    def _records(self, chain: Chain) -> Iterator[Record | Damage]:
+        entries = chain.entries
+        names = self._names(entries)
+        texts, reasons = _read_texts(self.content, chain)
+        for entry, name, text in zip(entries, names, texts, strict=True):
+            if entry.fault:
+                yield self._damage(entry, name, f"The record is damaged: {entry.fault}.")
+                continue
+            if text is None:
+                yield self._damage(entry, name, next(reasons, "The record cannot be read."))
+                continue
+            span = (self.offset + entry.offset, entry.size)
+            try:
+                yield make_record(text, position=name, span=span, filetime=entry.filetime)
+            except (ValueError, TypeError, AttributeError, RecursionError) as error:
+                yield self._damage(entry, name, f"The record is no event: {_clean(str(error))}")
+
+    def _names(self, entries: list[Entry]) -> list[str]:
+        """Return a name for every record that no other of the log has."""
+        numbers = [entry.number for entry in entries]
+        if not numbers:
+            return []
+        is_new = self.log.numbers.are_new(min(numbers), max(numbers))
+        if len(set(numbers)) < len(numbers):
+            return [f"record {entry.number} (chunk {self.index} at {entry.offset})" for entry in entries]
+        if is_new:
+            return [f"record {number}" for number in numbers]
+        return [f"record {number} (chunk {self.index})" for number in numbers]
+
+    def _damage(self, entry: Entry, name: str, reason: str) -> Damage:
+        found = self.content[entry.offset : entry.offset + entry.size]
+        return Damage(name, reason, found[:RAW_LIMIT], (self.offset + entry.offset, entry.size))
+
+    def _break(self, chain: Chain, place: int) -> Damage:
+        reason = f"The chain of records breaks at {place}; {chain.limit - place} bytes are not read"
+        first = chain.entries[-1].number + 1 if chain.entries else 0
+        missing = last_number(self.content) - first + 1
+        if chain.entries and 0 < missing <= CHUNK_SIZE:
+            reason += f", where by the header {missing} records are ({first} to {first + missing - 1})"
+        span = (self.offset + place, chain.limit - place)
+        raw = self.content[place : min(chain.limit, place + RAW_LIMIT)]
+        return Damage(f"chunk {self.index} from {place}", f"{reason}.", raw, span)
+
+
+def _read_texts(content: bytes, chain: Chain) -> tuple[Iterable[str | None], Iterator[str]]:
+    """Return the JSON of each entry, None for those that cannot be read, and the reasons in order."""
+    count = len(chain.entries)
+    if not count:
+        return [], iter(())
+    # The chain was walked: the header's own idea of the last record must not end the reading.
+    image = bytearray(_HEADER + content)
+    struct.pack_into("<8s", image, 4096, CHUNK_MAGIC)
+    struct.pack_into("<Q", image, 4096 + 32, 2**64 - 1)
+    struct.pack_into("<I", image, 4096 + 48, chain.end)
+    if chain.whole:
+        found, _ = _convert(image)
+        if len(found) == count:
+            return [text for _, text in found], iter(())
+    return _read_one_by_one(image, chain)
+
+
+def _read_one_by_one(image: bytearray, chain: Chain) -> tuple[Iterable[str | None], Iterator[str]]:
+    """Read a chunk in which not everything can be read: records are told apart by their places."""
+    for number, entry in enumerate(chain.entries):
+        struct.pack_into("<4sIQ", image, 4096 + entry.offset, RECORD_MAGIC, entry.size, number)
+    found, reasons = _convert(image)
+    if not found:  # the tables of strings and templates can be what is damaged; they only speed reading up
+        image[4096 + 128 : 4096 + FIRST_RECORD] = bytes(FIRST_RECORD - 128)
+        found, reasons = _convert(image)
+    texts = dict(found)
+    return [texts.get(number) for number in range(len(chain.entries))], iter(reasons)
+
+
+def _convert(image: bytes | bytearray) -> tuple[list[tuple[int, str]], list[str]]:
+    """Return number and JSON of the records that can be read, and why others cannot."""
+    found = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            for record in PyEvtxParser(io.BytesIO(image), skip_errors=True).records_json():
+                found.append((record["event_record_id"], record["data"]))  # noqa: PERF401 - those before an error stay
+        except (RuntimeError, ValueError, OSError) as error:
+            return found, [_clean(str(error))]
+    return found, [_clean(str(warning.message)) for warning in caught]
+
+
+def _clean(reason: str) -> str:
+    """Return a library's reason without what would move a terminal, and cut."""
+    text = reason.removeprefix("Skipping EVTX data: RuntimeError: ")
+    text = "".join(char if char.isprintable() else "?" for char in text)
+    return text if len(text) <= _REASON_LIMIT else f"{text[:_REASON_LIMIT]}…"
+
+
+def _sentence(subject: str, faults: Iterable[str]) -> str:
+    return f"{subject} is damaged: {', '.join(faults)}."
