@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -28,7 +29,18 @@ _SIGNALS: Final[dict[int, str]] = {
     signal.SIGXCPU: "it used up its processor time",
     signal.SIGXFSZ: "it wrote more than it may",
     signal.SIGKILL: "the system ended it (SIGKILL), mostly for want of memory",
+    signal.SIGTERM: "somebody ended it (SIGTERM)",
 }
+_FROM_OUTSIDE: Final = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+
+#: What may be logged of a trace: places in code and kinds of errors, never words of the evidence.
+_PLACE: Final = re.compile(
+    r'^ +File "[^"\n]{1,300}", line \d+, in \S+$'
+    r"|^thread '[^'\n]{0,100}' .{0,30}panicked at [^\n]{1,300}:\d+:\d+:?$"
+    r"|^[A-Za-z_][\w.]{0,200}(?:Error|Exception|Unavailable|Exit)(?=: |$)",
+    re.MULTILINE | re.ASCII,
+)
 
 
 class PublishUnknown(Exception):
@@ -108,6 +120,10 @@ class Child:
             if "published" in message:
                 return
 
+    def was_killed(self) -> bool:
+        """Say whether something outside ended it: an operator, or the system for want of memory."""
+        return -self._process.wait() in _FROM_OUTSIDE
+
     def obituary(self) -> str:
         """Say for people why it ended without a word."""
         code = self._process.wait()
@@ -115,6 +131,8 @@ class Child:
         trace = self.trace()
         if "MemoryError" in trace or "memory allocation of" in trace:
             return memory_message(self.job.memory)
+        if "File too large" in trace and code != 0:
+            return "The output limit of one reading (RUN_OUTPUT) was reached."
         if code < 0:
             return f"The reading process ended: {_SIGNALS.get(-code) or _signal_name(-code)}."
         last = trace.strip().rpartition("\n")[2][:500]
@@ -123,6 +141,11 @@ class Child:
     def trace(self) -> str:
         """Return the end of what it wrote to stderr."""
         return b"".join(self._trace).decode("utf-8", "backslashreplace")
+
+    def places(self) -> str:
+        """Return what of the trace may be logged: where in the code, and which kind of error."""
+        found = _PLACE.findall(self.trace().rpartition("Traceback (most recent call last)")[2])
+        return "\n".join(found[-40:])
 
     def _tell(self, line: str) -> None:
         assert self._process.stdin is not None  # noqa: S101

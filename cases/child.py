@@ -9,6 +9,7 @@ process. It knows no Django and no secrets; a parser that prints, prints to stde
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import resource
@@ -20,12 +21,19 @@ from typing import Any, BinaryIO, Final
 
 from cases import pipeline
 from cases.exchange import Counts, Job, Reading
+from cases.index.engine import IndexUnavailable
 from cases.records import ParseError
 
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
 _INTERVAL: Final = 0.5
 _OPEN_FILES: Final = 4096
+_LAST_WORDS: Final = 5  # seconds of processor time
 _MESSAGE_LIMIT: Final = 4000
+_FULL: Final[dict[int | None, str]] = {
+    errno.EFBIG: "The output limit of one reading (RUN_OUTPUT) was reached.",
+    errno.ENOSPC: "The volume of the index is full: make room, then retry.",
+    errno.EDQUOT: "The quota of the volume of the index is used up: make room, then retry.",
+}
 
 
 class Wire:
@@ -67,6 +75,14 @@ def main() -> int:
     except ParseError as error:
         wire.say(failed=str(error)[:_MESSAGE_LIMIT])
         return 1
+    except IndexUnavailable as error:
+        wire.say(failed=f"The index could not be written: {error}"[:_MESSAGE_LIMIT])
+        return 1
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        wire.say(failed=_FULL[error.errno])
+        return 1
     except MemoryError:
         wire.say(failed="", memory=True)
         return 1
@@ -101,8 +117,11 @@ def _limit(job: Job) -> None:
     }
     for kind, value in limits.items():
         hard = resource.getrlimit(kind)[1]
-        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(kind, (bound, bound))
+        # Past the soft limit of time comes SIGXCPU, which says why; past the hard one SIGKILL,
+        # which looks like a lost process.
+        wanted = value + _LAST_WORDS if kind == resource.RLIMIT_CPU else value
+        bound = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(kind, (min(value, bound), bound))
 
 
 def _listen(go: threading.Event) -> None:

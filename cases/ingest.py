@@ -71,7 +71,12 @@ def find(paths: Iterable[Path]) -> Iterator[Named]:
     Links inside directories are not followed. What is no regular file comes with an error.
     """
     for path in paths:
-        if path.is_dir():
+        try:
+            is_directory = path.is_dir()
+        except OSError as error:
+            yield Named(path, error=f"It cannot be looked at: {error.strerror}.")
+            continue
+        if is_directory:
             yield from _walk(path)
         else:
             yield Named(path, follow=True)
@@ -166,12 +171,12 @@ class Intake:
         return run
 
     def _cancel(self) -> None:
-        self.stop.set()
         for run in TaskRun.objects.unfinished().filter(pk__in=self.run_ids):
             try:
                 services.cancel_run(run=run, by=self.described.by)
             except DomainError:
                 continue  # it ended in this moment
+        self.stop.set()  # afterwards: a run that is handed back by now ends as cancelled
 
 
 class NotRegular(Exception):

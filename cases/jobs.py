@@ -38,7 +38,7 @@ def sweep_directories(is_running: Callable[[int, int], bool]) -> None:
     """Remove what attempts left behind whose worker died."""
     for work in (settings.WORK_ROOT / "runs").glob("*-*"):
         run_id, _, fence = work.name.partition("-")
-        if not is_running(int(run_id), int(fence)):
+        if run_id.isdecimal() and fence.isdecimal() and not is_running(int(run_id), int(fence)):
             shutil.rmtree(work, ignore_errors=True)
 
 

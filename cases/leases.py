@@ -23,6 +23,9 @@ INDEX_POSTED: Final = "index_posted"
 #: So many workers may be lost over one run before it is given up.
 MAX_ATTEMPTS: Final = 3
 
+#: The ledger of a run that ended without success.
+NOTHING_VISIBLE: Final = {"indexed": 0, "duplicate": 0, "rejected": 0, "undated": 0}
+
 
 class LeaseLost(Exception):
     """Somebody else has the run now, or it is gone; nothing more may be written."""
@@ -107,17 +110,29 @@ def beat(held: Claim, **facts: Any) -> bool:
 
 
 def hand_back(held: Claim) -> None:
-    """Let another worker take the run at once, as if this attempt had not been."""
-    held.row().update(
-        status=RunStatus.QUEUED,
-        attempt=F("attempt") - 1,
-        lease_until=None,
-        worker="",
-        progress=0,
-        progress_message="Waiting to be read again",
-    )
+    """Let another worker take the run at once, as if this attempt had not been.
+
+    A run whose end somebody has asked for meanwhile ends as cancelled instead.
+    """
+    with transaction.atomic():
+        run = held.row().select_for_update(no_key=True).first()
+        if run is None:
+            return
+        if run.cancel_requested:
+            facts = {"status": RunStatus.CANCELLED, "ended_at_utc": timezone.now(), **NOTHING_VISIBLE}
+            held.row().update(lease_until=None, progress_message="Cancelled", **facts)
+            return
+        held.row().update(
+            status=RunStatus.QUEUED,
+            attempt=F("attempt") - 1,
+            lease_until=None,
+            worker="",
+            progress=0,
+            progress_message="Waiting to be read again",
+        )
 
 
-def let_go(held: Claim) -> None:
-    """End the lease at once: another worker takes the run, or it is given up after MAX_ATTEMPTS."""
-    held.row().update(lease_until=timezone.now() - timedelta(seconds=1))
+def let_go(held: Claim) -> bool:
+    """End the lease at once, so that the run is read again; False if this was its last attempt."""
+    row = held.row().filter(attempt__lt=MAX_ATTEMPTS)
+    return bool(row.update(lease_until=timezone.now() - timedelta(seconds=1)))

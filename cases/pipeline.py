@@ -22,7 +22,7 @@ from cases.parsers.base import Context, Parser, Source
 from cases.parsers.source import FileSource
 from cases.records import FIRST_INSTANT, LAST_INSTANT, Damage, ParseError
 
-#: Documents handed to the engine at once; fewer when their messages are long.
+#: Documents handed to the engine at once; fewer when they are long.
 BATCH: Final = 2000
 _BATCH_WEIGHT: Final = 8 * 1024 * 1024
 
@@ -121,7 +121,10 @@ def _read_evidence(job: Job, desk: _Desk) -> Reading:
 
 def _choose(job: Job, source: Source) -> Parser:
     registry: _Registry = import_module(job.parsers)
-    parser = registry.by_name(job.module) if job.module else registry.choose(source)
+    try:
+        parser = registry.by_name(job.module) if job.module else registry.choose(source)
+    except KeyError:  # a run of an older version may name one that is gone
+        raise ParseError(f"This version has no module called {job.module}.") from None
     if parser.name in job.disabled:
         raise ParseError(f"The module {parser.name}, which reads this, is disabled.")
     return parser
@@ -160,7 +163,7 @@ class _Desk:
                 self.reject(Damage(record.position, f"Its time is outside 1601 to 9999: {instant} µs."))
                 continue
             self.batch.append(make_document(record, origin))
-            weight += len(record.message)
+            weight += record.span[1] if record.span else len(record.message)
             if len(self.batch) >= BATCH or weight >= _BATCH_WEIGHT:
                 self.flush()
                 counts.progress, weight = source.progress(), 0

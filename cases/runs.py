@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
-from django.db import OperationalError, transaction
+from django.db import InterfaceError, OperationalError, close_old_connections, transaction
 from django.utils import timezone
 
 from cases import custody, leases, store
@@ -23,6 +24,7 @@ from cases.index.engine import IndexUnavailable
 from cases.jobs import make_job, sweep_directories, work_directory
 from cases.leases import (
     INDEX_POSTED,
+    NOTHING_VISIBLE,
     READ,
     Claim,
     LeaseLost,
@@ -56,12 +58,16 @@ _TICK: Final = 0.25
 
 
 class Failed(Exception):
-    """The run cannot succeed; the message is for people."""
+    """The run cannot succeed; the message is for people, `places` (in the code) for the log."""
 
-    def __init__(self, message: str, *, mismatch: bool = False, trace: str = "") -> None:
+    def __init__(self, message: str, *, mismatch: bool = False, places: str = "") -> None:
         super().__init__(message)
         self.mismatch = mismatch
-        self.trace = trace
+        self.places = places
+
+
+class Killed(Exception):
+    """The reading process was ended from outside; the message says how."""
 
 
 class Cancelled(Exception):
@@ -108,6 +114,9 @@ def perform(held: Claim, *, stop: threading.Event | None = None) -> None:
             _perform(held, stop or threading.Event())
     except LeaseLost:
         logger.warning("Another worker has this run, or it is gone; nothing was written.")
+    except (OperationalError, InterfaceError):
+        logger.warning("The database does not answer; the run is read again when its lease has ended.")
+        close_old_connections()
     except Exception as error:
         logger.exception("The run ended in a way nobody foresaw.")
         _fail(held, Failed(f"Something went wrong inside the platform: {type(error).__name__}."))
@@ -120,31 +129,42 @@ def _perform(held: Claim, stop: threading.Event) -> None:
     try:
         _read(held, stop)
     except Failed as failure:
-        if failure.trace:
-            logger.error("The reading process left a trace:\n%s", failure.trace)
+        if failure.places:
+            logger.error("The reading process failed at:\n%s", failure.places)
         _fail(held, failure)
     except (DomainError, IndexUnavailable) as refusal:
         _fail(held, Failed(str(refusal)))
     except Cancelled:
-        _end(held, status=RunStatus.CANCELLED, progress_message="Cancelled", **_nothing_visible())
+        _end_as_cancelled(held)
     except Stopping:
         hand_back(held)
+    except Killed as death:
+        logger.warning("%s", death)
+        if not let_go(held):
+            _fail(held, Failed(f"{death} It was so in each of {leases.MAX_ATTEMPTS} attempts."))
     except PublishUnknown:
         logger.warning("The reading process ended while it published; the run is done again.")
-        let_go(held)
+        if not let_go(held):
+            _fail(held, Failed("The events could not be made visible: the index does not answer."))
 
 
 def _read(held: Claim, stop: threading.Event) -> None:
     run = held.row().select_related("evidence", "module").first()
     if run is None:
         raise LeaseLost
-    with work_directory(held) as work:
-        job, last_row = make_job(run, held, work, beat=lambda: _check_cancelled(beat(held)))
-        with Child(job) as child:
-            reading = _watch(held, child, stop)
-            _check_balance(reading["counts"])
-            _keep_rejects(held, work)
-            _close(held, child, reading, last_row=last_row)
+    try:
+        with work_directory(held) as work:
+            job, last_row = make_job(run, held, work, beat=lambda: _check_cancelled(beat(held)))
+            with Child(job) as child:
+                reading = _watch(held, child, stop)
+                _check_balance(reading["counts"])
+                _keep_rejects(held, work, reading["counts"])
+                _close(held, child, reading, last_row=last_row)
+    except LeaseLost:
+        if not Evidence.objects.filter(pk=run.evidence.pk).exists():
+            # Deleted while it was read: what the child wrote since then goes, too.
+            engine().delete(case_id=run.evidence.case_id, shard=run.evidence_id)
+        raise
 
 
 def _watch(held: Claim, child: Child, stop: threading.Event) -> dict[str, Any]:
@@ -155,10 +175,12 @@ def _watch(held: Claim, child: Child, stop: threading.Event) -> dict[str, Any]:
     while True:
         message = child.hear(_TICK)
         if message is None:
-            raise Failed(child.obituary(), trace=child.trace())
+            if child.was_killed():
+                raise Killed(child.obituary())
+            raise Failed(child.obituary(), places=child.places())
         if "failed" in message:
             text = memory_message(child.job.memory) if "memory" in message else message["failed"]
-            raise Failed(text, mismatch="mismatch" in message, trace=child.trace())
+            raise Failed(text, mismatch="mismatch" in message, places=child.places())
         if "sealed" in message:
             sealed: dict[str, Any] = message["sealed"]
             return sealed
@@ -176,10 +198,11 @@ def _beat(held: Claim, counts: dict[str, Any], seconds: float, silent: float) ->
     """Say that the run is alive and how far it is; False if the database did not answer."""
     try:
         _check_cancelled(beat(held, **_progress(counts, seconds)))
-    except OperationalError:
+    except (OperationalError, InterfaceError):
         if silent > settings.RUN_LEASE:
             raise LeaseLost from None
         logger.warning("The database does not answer; the run goes on until its lease ends.")
+        close_old_connections()  # a connection that broke is made anew
         return False
     return True
 
@@ -206,23 +229,29 @@ def _progress(counts: dict[str, Any], seconds: float) -> dict[str, Any]:
 
 def _check_balance(counts: dict[str, int]) -> None:
     if counts["read"] != counts["indexed"] + counts["duplicate"] + counts["rejected"]:
-        raise Failed(
-            "The counts do not balance, so nothing was made visible: "
-            + ", ".join(f"{name} {counts[name]}" for name in _COUNTS)
-        )
+        raise _unbalanced(counts)
 
 
-def _keep_rejects(held: Claim, work: Any) -> None:
+def _unbalanced(counts: dict[str, int]) -> Failed:
+    ledger = ", ".join(f"{name} {counts[name]}" for name in _COUNTS)
+    return Failed(f"The counts do not balance, so nothing was made visible: {ledger}")
+
+
+def _keep_rejects(held: Claim, work: Path, counts: dict[str, int]) -> None:
     """Store what was rejected, in place of what an earlier attempt stored, batch by batch."""
     RejectedRecord.objects.filter(run_id=held.run_id).delete()
     batch: list[RejectedRecord] = []
+    kept = 0
     for entry in read_rejects(work):
+        kept += 1
         position, reason = custody.storable(entry["position"])[:255], custody.storable(entry["reason"])
         batch.append(RejectedRecord(run_id=held.run_id, position=position, reason=reason, raw=entry["raw"]))
         if len(batch) >= _REJECTS_AT_ONCE:
             _insert_rejects(held, batch)
             batch = []
     _insert_rejects(held, batch)
+    if kept != counts["rejected"]:
+        raise _unbalanced(counts)
 
 
 def _insert_rejects(held: Claim, batch: list[RejectedRecord]) -> None:
@@ -283,36 +312,55 @@ def _record(run: TaskRun, action: str, details: dict[str, Any]) -> None:
     )
 
 
-def _nothing_visible() -> dict[str, Any]:
-    return {"indexed": 0, "duplicate": 0, "rejected": 0, "undated": 0}
-
-
 @transaction.atomic
-def _fail(held: Claim, failure: Failed) -> None:
-    """Mark the run as failed with the reason; a claim that is lost changes nothing."""
+def _fail(held: Claim, failure: Failed, *, if_lapsed: bool = False) -> None:
+    """Mark the run as failed with the reason; a claim that is lost changes nothing.
+
+    `if_lapsed` spares a run whose worker has spoken again meanwhile.
+    """
     try:
         run = _locked(held)
     except LeaseLost:
         return
+    if if_lapsed and run.lease_until and run.lease_until >= timezone.now():
+        return
     message = custody.storable(str(failure)) or "No reason was given."
-    _end(held, status=RunStatus.FAILED, error_message=message, **_nothing_visible())
+    _end(held, run, status=RunStatus.FAILED, error_message=message)
     _record(run, "run.failed", {"run": run.pk, "reason": message})
     if failure.mismatch:
         Evidence.objects.filter(evidence_uid=run.evidence_id).update(sealed_at=None)
         _record(run, "evidence.mismatch", {"run": run.pk, "reason": message})
 
 
-def _end(held: Claim, **facts: Any) -> None:
-    RejectedRecord.objects.filter(run_id=held.run_id, run__fence=held.fence).delete()
-    held.row().update(ended_at_utc=timezone.now(), lease_until=None, **facts)
+@transaction.atomic
+def _end_as_cancelled(held: Claim) -> None:
+    try:
+        run = _locked(held)
+    except LeaseLost:
+        return
+    _end(held, run, status=RunStatus.CANCELLED, progress_message="Cancelled")
+
+
+def _end(held: Claim, run: TaskRun, **facts: Any) -> None:
+    """End a run of which nothing may stay: no rejected records, and no events."""
+    RejectedRecord.objects.filter(run_id=held.run_id).delete()
+    held.row().update(ended_at_utc=timezone.now(), lease_until=None, **NOTHING_VISIBLE, **facts)
+    others = run.evidence.task_runs.filter(status__in=[RunStatus.SUCCEEDED, RunStatus.RUNNING])
+    if others.exists():
+        return
+    try:
+        # An earlier attempt may have died between publishing and saying so.
+        engine().delete(case_id=run.evidence.case_id, shard=run.evidence_id)
+    except IndexUnavailable as error:
+        logger.error("What an earlier attempt may have published could not be removed: %s", error)
 
 
 def sweep() -> None:
     """End what lost workers left: runs given up after MAX_ATTEMPTS or cancelled, files, uploads."""
     lapsed = TaskRun.objects.filter(status=RunStatus.RUNNING, lease_until__lt=timezone.now())
     for run in lapsed.filter(cancel_requested=True):
-        _end(Claim(run.pk, run.fence, run.worker), status=RunStatus.CANCELLED, **_nothing_visible())
-    for run in lapsed.filter(attempt__gte=leases.MAX_ATTEMPTS):
+        _end_as_cancelled(Claim(run.pk, run.fence, run.worker))
+    for run in lapsed.filter(cancel_requested=False, attempt__gte=leases.MAX_ATTEMPTS):
         _give_up(run)
     sweep_directories(lambda run_id, fence: Claim(run_id, fence, "").row().exists())
     store.sweep()
@@ -323,8 +371,4 @@ def _give_up(run: TaskRun) -> None:
         f"{run.attempt} workers died while reading it, the last one was {run.worker}. "
         "Look at their logs, then retry the run."
     )
-    _fail(Claim(run.pk, run.fence, run.worker), Failed(message))
-    evidence = run.evidence
-    if not evidence.task_runs.filter(status=RunStatus.SUCCEEDED).exists():
-        # The last worker may have died between publishing and saying so.
-        engine().delete(case_id=evidence.case_id, shard=evidence.evidence_uid)
+    _fail(Claim(run.pk, run.fence, run.worker), Failed(message), if_lapsed=True)

@@ -59,11 +59,12 @@ def perform_run(run_id: int, *, stop: threading.Event | None = None) -> bool:
 
 
 def see_through(run_id: int, stop: threading.Event) -> TaskRun:
-    """See a run to its end: do it, or wait for the worker that does."""
+    """See a run to its end, or to `stop`: do it, or wait for the worker that does."""
     swept = time.monotonic()
     try:
         while True:
-            perform_run(run_id)
+            if not stop.is_set():
+                perform_run(run_id, stop=stop)
             run = TaskRun.objects.get(pk=run_id)
             if not run.is_unfinished or stop.is_set():
                 return run

@@ -35,6 +35,10 @@ def manage(home: Path, *arguments: str, **variables: str) -> subprocess.Complete
         ("DATABASE_URL", "mysql://u:p@h/n"),
         ("DEBUG", "perhaps"),
         ("RUN_LEASE", "soon"),
+        ("RUN_LEASE", "0"),
+        ("RUN_MEMORY", "4"),
+        ("EVIDENCE_RESERVE", "-1"),
+        ("EVIDENCE_URL", "s3://bucket/evidence"),
     ],
 )
 def test_nonsense_is_refused_by_name(tmp_path: Path, name: str, value: str) -> None:
@@ -77,7 +81,7 @@ def test_the_web_process_refuses_what_the_checks_refuse(tmp_path: Path) -> None:
 
 def test_every_variable_has_its_line_in_the_example_environment() -> None:
     code = (ROOT / "datamortem/settings.py").read_text()
-    read = set(re.findall(r'(?:env\.\w+|_chosen|_flag)\(\s*"([A-Z_]+)"', code))
+    read = set(re.findall(r'(?:env\.\w+|_chosen|_flag|_folder|_at_least)\(\s*"([A-Z_]+)"', code))
     shown = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / "docker/env.example").read_text(), re.MULTILINE))
     assert read
     assert read == shown

@@ -28,7 +28,6 @@ class Watch(AbstractContextManager["Watch"]):
         self.files = files
         self.quiet = quiet
         self.sizes: dict[int, int] = {}
-        self.refused = 0
         self._gone = threading.Event()
         self._started = time.monotonic()
         self._bar = Progress(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -73,11 +74,8 @@ def _describe(options: dict[str, Any]) -> Described:
             by = User.objects.get_by_natural_key(options["user"])
         except User.DoesNotExist as error:
             raise CommandError(f"There is no user {options['user']}.") from error
-    case = Case.objects.filter(case_id=options["case"]).first()
-    if case is None and not options["create"]:
-        raise CommandError(f"There is no case {options['case']}; --create opens it.")
     return Described(
-        case=case or services.open_case(by=by, case_id=options["case"]),
+        case=_case(options["case"], by=by, create=options["create"]),
         by=by,
         module=options["module"],
         host=options["host"],
@@ -85,8 +83,26 @@ def _describe(options: dict[str, Any]) -> Described:
     )
 
 
+def _case(case_id: str, *, by: User | None, create: bool) -> Case:
+    case = Case.objects.filter(case_id=case_id).first()
+    if case is None and not create:
+        raise CommandError(f"There is no case {case_id}; --create opens it.")
+    try:
+        return case or services.open_case(by=by, case_id=case_id)
+    except services.CaseIdTaken:  # by another call in this moment
+        return Case.objects.get(case_id=case_id)
+
+
 def _bytes(files: list[Named]) -> int:
-    return sum(named.path.stat().st_size for named in files if named.path.is_file())
+    return sum(_size(named.path) for named in files)
+
+
+def _size(path: Path) -> int:
+    try:
+        facts = path.stat()
+    except OSError:
+        return 0
+    return facts.st_size if stat.S_ISREG(facts.st_mode) else 0
 
 
 def _line(outcome: Outcome, *, as_json: bool) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -10,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from cases import custody, services, tasks
 from cases.engines import engine
 from cases.management.commands._operator import operator
-from cases.models import Case, RunStatus
+from cases.models import Case, RunStatus, TaskRun
 
 
 class Command(BaseCommand):
@@ -39,14 +41,24 @@ class Command(BaseCommand):
     def _rebuild(self, case: Case, jobs: int) -> int:
         """Rebuild one case and return how many of its runs failed."""
         queued = services.queue_rebuild(case=case, by=None)
-        with ThreadPoolExecutor(jobs, "reindex") as pool:
-            ended = list(pool.map(tasks.see_through, [run.pk for run in queued]))
+        ended = _see_through([run.pk for run in queued], jobs)
         failed = [run for run in ended if run.status != RunStatus.SUCCEEDED]
         for run in failed:
             self.stderr.write(f"{case.case_id}: {run.evidence_id}: {run.status}: {run.error_message}")
         events = sum(engine().shards(case_id=case.case_id).values())
         self.stdout.write(f"{case.case_id}: {events} events")
         return len(failed)
+
+
+def _see_through(run_ids: list[int], jobs: int) -> list[TaskRun]:
+    """Do the runs, or wait for the workers that do; on Ctrl-C the rest stays in the queue."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(jobs, "reindex") as pool:
+        try:
+            return list(pool.map(partial(tasks.see_through, stop=stop), run_ids))
+        except KeyboardInterrupt:
+            stop.set()
+            raise CommandError("Stopped; the rest waits for a worker.", returncode=130) from None
 
 
 def _case(case_id: str) -> Case:
