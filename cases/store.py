@@ -141,8 +141,8 @@ def sweep() -> int:
                 if not young and _is_free(file):
                     draft.unlink()
                     removed += 1
-        except (FileNotFoundError, PermissionError):
-            continue  # it settled, or was swept, meanwhile
+        except OSError:
+            continue  # it settled, or was swept, meanwhile; or is none of ours
     return removed
 
 
@@ -230,7 +230,8 @@ def _settle(draft: Path, stored: Stored) -> bool:
             logger.error("Stored content %s had changed and was replaced by an intact copy.", stored.sha256)
             os.replace(draft, place)  # noqa: PTH105
         return False
-    _sync(place.parent)
+    for directory in (place.parent, place.parent.parent):
+        _sync(directory)
     return True
 
 

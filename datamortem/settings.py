@@ -35,6 +35,22 @@ def _flag(name: str, *, default: bool) -> bool:
     return value in env.BOOLEAN_TRUE_STRINGS
 
 
+def _at_least(name: str, least: int, *, default: int) -> int:
+    """Return a whole number that is not smaller than it may be."""
+    value: int = env.int(name, default=default)
+    if value < least:
+        raise ImproperlyConfigured(f"{name}={value}: expected {least} or more.")
+    return value
+
+
+def _folder(name: str, *, default: Path) -> Path:
+    """Return the directory of a setting, a path or a file:// URL."""
+    value = env.str(name, default=str(default)).removeprefix("file://")
+    if "://" in value or not value:
+        raise ImproperlyConfigured(f"{name}={value!r}: expected a path, or file:///path.")
+    return Path(value).expanduser().resolve()
+
+
 def _key_of_this_installation(path: Path) -> str:
     """Return the random key kept in a file only its owner reads; the first start writes it."""
     if not path.exists():
@@ -148,7 +164,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.AutoField"  # the documented tables have 
 
 # Evidence, index, work --------------------------------------------------------------------------
 
-EVIDENCE_ROOT = Path(env.str("EVIDENCE_URL", default=str(HOME / "evidence")).removeprefix("file://"))
+EVIDENCE_ROOT = _folder("EVIDENCE_URL", default=HOME / "evidence")
 SEARCH_URL = _chosen("SEARCH_URL", "embedded:", ("embedded",))
 TASKS = _chosen("TASKS", "builtin", ("builtin",))
 INDEX_ROOT = HOME / "index"
@@ -156,15 +172,15 @@ WORK_ROOT = HOME / "work"
 DEMO_ROOT = HOME / "demo"
 
 #: Space (bytes) that intake leaves free on the evidence volume.
-EVIDENCE_RESERVE = env.int("EVIDENCE_RESERVE", default=256 * 1024**2)
+EVIDENCE_RESERVE = _at_least("EVIDENCE_RESERVE", 0, default=256 * 1024**2)
 #: Largest evidence accepted by upload, in bytes.
-UPLOAD_LIMIT = env.int("UPLOAD_LIMIT", default=64 * 1024**3)
+UPLOAD_LIMIT = _at_least("UPLOAD_LIMIT", 1, default=64 * 1024**3)
 #: Bounds of one reading: memory and output in bytes, time in seconds.
-RUN_MEMORY = env.int("RUN_MEMORY", default=4 * 1024**3)
-RUN_OUTPUT = env.int("RUN_OUTPUT", default=512 * 1024**3)
-RUN_SECONDS = env.int("RUN_SECONDS", default=24 * 3600)
+RUN_MEMORY = _at_least("RUN_MEMORY", 256 * 1024**2, default=4 * 1024**3)
+RUN_OUTPUT = _at_least("RUN_OUTPUT", 1024**2, default=512 * 1024**3)
+RUN_SECONDS = _at_least("RUN_SECONDS", 1, default=24 * 3600)
 #: How long a worker may stay silent before its run is taken up by another, in seconds.
-RUN_LEASE = env.int("RUN_LEASE", default=30)
+RUN_LEASE = _at_least("RUN_LEASE", 2, default=30)
 
 # Who signs in -----------------------------------------------------------------------------------
 
