@@ -22,7 +22,7 @@ from cases.index.engine import IndexUnavailable
 from cases.models import AnalysisModule, Case, Event, Evidence, RunStatus, TaskRun
 from cases.models.evidence import POSTED
 from cases.services.case import discard_content, locked, locked_open
-from cases.services.module import module_called
+from cases.services.module import module_called, modules
 from datamortem.common.errors import Invalid
 
 #: What may be changed, and whether the events read so far change with it.
@@ -71,6 +71,7 @@ def receive_evidence(
             "description": description,
         }
     )
+    modules()  # have their rows, so that the run can name the one that read it
     chosen = module_called(module) if module else None
     limit = settings.UPLOAD_LIMIT if bounded else None
     with store.admit(content, expected_size=size, limit=limit) as stored, transaction.atomic():
@@ -163,7 +164,7 @@ def update_evidence(*, evidence: Evidence, by: User | None, **changes: Any) -> E
 
 
 def _read_again(evidence: Evidence) -> None:
-    if not evidence.task_runs.filter(status=RunStatus.QUEUED).exists():
+    if evidence.sha256 and not evidence.task_runs.filter(status=RunStatus.QUEUED).exists():
         last = evidence.task_runs.first()
         module: AnalysisModule | None = last.module if last else None
         runs.queue(evidence, task_name=runs.READ, module=module, options=last.options if last else None)
