@@ -41,6 +41,9 @@ class Field:
 MESSAGE: Final = Field("message")
 TIMESTAMP: Final = Field("timestamp")
 SCORE: Final = Field("score")
+TAGS: Final = Field("tags")
+#: What people wrote about an event; in Annotated alone, never in a document.
+COMMENT: Final = Field("comment")
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +183,9 @@ class Ids:
 class Annotated:
     """What people added: kind is "tag", "starred" or "comment".
 
-    `child` is what it asks of the annotation, over the field of that kind. `search` replaces it
-    (a tag: by tags of the parser or Ids) before an engine sees the tree.
+    `child` is what it asks: a leaf over TAGS, Everything for "starred", a leaf over COMMENT.
+    `search` replaces it (a tag: by tags of the parser, which is `child` itself, or Ids) before an
+    engine sees the tree.
     """
 
     kind: str
