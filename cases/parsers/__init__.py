@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import Final
 
 from cases.parsers.base import Parser, Source
+from cases.parsers.delimited import Delimited
 from cases.parsers.evtx import EvtxParser
+from cases.parsers.jsonl import JsonLines
 from cases.records import ParseError
 
-PARSERS: Final[tuple[Parser, ...]] = (EvtxParser(),)
+PARSERS: Final[tuple[Parser, ...]] = (EvtxParser(), JsonLines(), Delimited())
 
 
 def choose(source: Source) -> Parser:

@@ -35,6 +35,10 @@ _ABBREVIATIONS: Final = {
 
 
 _LEAP: Final = "leap second: written as the first second of the next minute"
+#: How the note of a naive time begins.
+ZONE_ASSUMED: Final = "time zone assumed"
+#: The note of a time finer than events keep; its precision says so too.
+CUT: Final = "cut to microseconds"
 
 
 class Instant(NamedTuple):
@@ -89,7 +93,7 @@ def settle(local: int, fraction: str | None, zone_text: str | None, zone: ZoneIn
         local += int(fraction) if len(fraction) == 6 else int(fraction[:6].ljust(6, "0"))
         precision = FINENESS[min(len(fraction), 8)]
         if fraction[6:].strip("0"):
-            notes = (*notes, "cut to microseconds")
+            notes = (*notes, CUT)
     timestamp = local - offset
     if not FIRST_INSTANT <= timestamp <= LAST_INSTANT:
         within_range(timestamp)
@@ -124,7 +128,7 @@ def offset_at(zone_text: str | None, local: int, zone: ZoneInfo) -> tuple[int, t
 def _fixed_offset(zone_text: str | None, zone: ZoneInfo) -> tuple[int, tuple[str, ...]] | None:
     """Return the offset where the date does not matter."""
     if not zone_text:
-        return (0, (f"time zone assumed: {zone.key}",)) if zone.key == "UTC" else None
+        return (0, (f"{ZONE_ASSUMED}: {zone.key}",)) if zone.key == "UTC" else None
     text = zone_text.strip().upper()
     match = _OFFSET.fullmatch(text)
     if match:
@@ -140,7 +144,7 @@ def _fixed_offset(zone_text: str | None, zone: ZoneInfo) -> tuple[int, tuple[str
 def _moving_offset(zone_text: str | None, local_minute: int, zone: ZoneInfo) -> tuple[int, tuple[str, ...]]:
     if not zone_text:
         offset, notes = _offset_of_zone(zone, local_minute)
-        return offset, (f"time zone assumed: {zone.key}", *notes)
+        return offset, (f"{ZONE_ASSUMED}: {zone.key}", *notes)
     named = _IANA.fullmatch(zone_text.strip())
     if named:
         return _offset_of_zone(zone_named(named[1]), local_minute)

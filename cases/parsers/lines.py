@@ -16,6 +16,7 @@ from cases.records import RAW_LIMIT, Damage
 LINE_LIMIT: Final = 4 * 1024 * 1024
 _BLOCK: Final = 256 * 1024
 _UTF8_BOM: Final = codecs.BOM_UTF8
+UTF16_MARKS: Final = ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
 
 class Line(NamedTuple):
@@ -54,8 +55,16 @@ def decode(raw: bytes) -> str:
     return raw.decode("utf-8", "backslashreplace")
 
 
-def read_lines(stream: BinaryIO) -> Iterator[Line | Damage]:
-    """Yield every line that is not blank, or the damage in its place.
+def as_utf8(head: bytes) -> bytes:
+    """Return the beginning of a text in UTF-8, without its byte order mark."""
+    for mark, name in UTF16_MARKS:
+        if head.startswith(mark):
+            return head[2:].decode(name, "replace").encode()
+    return head.removeprefix(_UTF8_BOM)
+
+
+def read_lines(stream: BinaryIO, *, keep_blank: bool = False) -> Iterator[Line | Damage]:
+    """Yield every line that is not blank (or every line), or the damage in its place.
 
     A byte order mark is passed over; UTF-16 is recognised by its mark and turned into UTF-8,
     with places still counted in bytes of the content. Lines too long, and runs of NUL bytes
@@ -71,7 +80,7 @@ def read_lines(stream: BinaryIO) -> Iterator[Line | Damage]:
             yield Damage(line.position + " (NUL bytes)", f"{run} NUL bytes", b"", (line.offset, run))
             if rest.strip():
                 yield Line(line.number, line.offset + run, line.length - run, rest)
-        elif raw and not raw.isspace():
+        elif keep_blank or (raw and not raw.isspace()):
             yield line
 
 

@@ -14,6 +14,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from cases.parsers.civil import (
+    CUT,
     DAY,
     FINENESS,
     SECOND,
@@ -27,6 +28,7 @@ from cases.parsers.civil import (
 from cases.records import EPOCH, FIRST_INSTANT, MICROSECOND
 
 __all__ = [
+    "AMBIGUOUS",
     "UNITS",
     "Instant",
     "find_day_order",
@@ -36,6 +38,9 @@ __all__ = [
     "read_time",
     "zone_named",
 ]
+
+#: The note of a date that may be read in two ways and was read in one.
+AMBIGUOUS: Final = "day and month are ambiguous: read as month, day"
 
 #: Units a number may count in, as microseconds; FILETIME counts tenths of them from 1601.
 UNITS: Final = {"s": Decimal(SECOND), "ms": Decimal(1000), "us": Decimal(1), "ns": Decimal("0.001")}
@@ -71,7 +76,7 @@ def _spelling(pattern: str) -> re.Pattern[str]:
 
 #: RFC 3339 as nearly everything writes it; the fast path.
 _COMMON: Final = re.compile(
-    r"(\d{4}-\d\d-\d\d[T ][012]\d:[0-5]\d:[0-5]\d)(?:[.,](\d{1,12}))?(Z|[+-]\d\d:\d\d| UTC|Z UTC)?", re.ASCII
+    r"(\d{4}-\d\d-\d\d[T ][012]\d:[0-5]\d:[0-5]\d)(?:[.,](\d{1,12}))?(Z|[+-]\d\d:?\d\d| UTC|Z UTC)?", re.ASCII
 )
 _YEAR_FIRST: Final = _spelling(
     r"([0-9]{4})([-/.:])([0-9]{1,2})\2([0-9]{1,2})(?:(?:[T_]|,?\s+)" + _CLOCK + ")?"
@@ -240,7 +245,7 @@ def _numeric(match: re.Match[str], zone: ZoneInfo, day_first: bool | None) -> In
     elif day_first is None:
         order = False
         if first != second:
-            notes += ("day and month are ambiguous: read as month, day",)
+            notes += (AMBIGUOUS,)
     else:
         order = day_first
     month, day = (second, first) if order else (first, second)
@@ -334,7 +339,7 @@ def read_number(value: float | Decimal, *, unit: str | None = None) -> Instant:
             return Instant(within_range(int(number) // 10 + FIRST_INSTANT), "100ns")
         count = number * UNITS[unit]
         timestamp = within_range(int(count.to_integral_value(ROUND_FLOOR)))
-        notes = ("cut to microseconds",) if count != timestamp else ()
+        notes = (CUT,) if count != timestamp else ()
     exponent = number.as_tuple().exponent
     digits = _UNIT_DIGITS[unit] + max(-exponent if isinstance(exponent, int) else 0, 0)
     return Instant(timestamp, FINENESS[min(digits, 8)], notes)
@@ -379,9 +384,17 @@ def find_day_order(texts: Iterable[str]) -> bool | None:
 
     Texts that contradict each other tell nothing.
     """
-    seen = set()
+    seen: set[bool] = set()
     for text in texts:
-        match = _NUMERIC.fullmatch(_WEEKDAY.sub("", text.strip()[:_LENGTH], count=1))
-        if match and match[2] != "." and (int(match[1]) > 12) != (int(match[3]) > 12):
-            seen.add(int(match[1]) > 12)
-    return seen.pop() if len(seen) == 1 else None
+        if (order := _day_order(text)) is not None:
+            seen.add(order)
+        if len(seen) == 2:
+            return None
+    return seen.pop() if seen else None
+
+
+def _day_order(text: str) -> bool | None:
+    match = _NUMERIC.fullmatch(_WEEKDAY.sub("", text.strip()[:_LENGTH], count=1))
+    if match and match[2] != "." and (int(match[1]) > 12) != (int(match[3]) > 12):
+        return int(match[1]) > 12
+    return None
