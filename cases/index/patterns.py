@@ -49,14 +49,23 @@ def regex_test(source: str, *, whole: bool) -> Test:
     expression itself, where folding would change `\\D` or `\\pL`, stays as written.
     Raises BadExpression.
     """
+    return _runs(_regex_program(source), whole=whole)
+
+
+def regex_size(source: str) -> int:
+    """Return the number of instructions of an RE2 expression. Raises BadExpression."""
+    size: int = _regex_program(source).programsize
+    return size
+
+
+def _regex_program(source: str) -> Any:
     source = unicodedata.normalize("NFC", _SURROGATES.sub("\ufffd", source))
     for piece in _PIECE.finditer(source):
         if piece["flags"]:
             raise BadExpression("flags and look-around are not supported", piece.start())
         if piece["byte"]:
             raise BadExpression("\\C, a single byte, is not supported", piece.start())
-    program = _program(source, dot_nl=False, case_sensitive=False)
-    return _runs(program, whole=whole)
+    return _program(source, dot_nl=False, case_sensitive=False)
 
 
 def pattern_test(parts: Sequence[str | Wildcard], *, whole: bool) -> Test:

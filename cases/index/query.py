@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from cases.index import terms
+from cases.index.patterns import regex_size
 from cases.index.tokens import Chunk, Expression, QueryError, Range, Scanner, Term
 from cases.index.tree import And, Annotated, Everything, Node, Not, Or, Pattern, Regex
 
@@ -23,6 +24,8 @@ MAX_LENGTH: Final = 100_000
 MAX_CLAUSES: Final = 2_000
 #: Patterns and regular expressions, each of which may take megabytes to run.
 MAX_PATTERNS: Final = 100
+#: Instructions of all regular expressions together, as RE2 counts them; a tenth of a second to compile.
+MAX_INSTRUCTIONS: Final = 200_000
 #: Open brackets, and negations before one term. A level makes at most three levels of the tree,
 #: which engines walk by recursion.
 MAX_NESTING: Final = 50
@@ -52,6 +55,7 @@ class _Parser:
         self.depth = 0
         self.clauses = 0
         self.patterns = 0
+        self.instructions = 0
 
     def query(self) -> Node:
         self.scanner.skip_space()
@@ -159,8 +163,7 @@ class _Parser:
         start = scanner.at
         chunk = scanner.chunk()
         if scanner.peek() != ":":
-            scanner.at = start
-            return self._clause(scanner.text_term())
+            return self._clause(scanner.text_term(chunk))
         if self.inside_field:
             scanner.fail("inside field:( ) stand values without names; a colon in a value stands in quotes.")
         name = self._name(chunk)
@@ -197,7 +200,7 @@ class _Parser:
             )
         if scanner.keyword():
             scanner.fail("AND, OR, NOT and TO stand in quotes as values.")
-        return self._clause(scanner.text_term())
+        return self._clause(scanner.text_term(scanner.chunk()))
 
     def _other_term(self) -> Expression | Range:
         match self.scanner.peek():
@@ -218,4 +221,8 @@ class _Parser:
         self.patterns += isinstance(leaf, Pattern | Regex)
         if self.patterns > MAX_PATTERNS:
             self.scanner.fail(f"a query has at most {MAX_PATTERNS} patterns.", term.at)
+        if isinstance(leaf, Regex):
+            self.instructions += regex_size(leaf.source)
+        if self.instructions > MAX_INSTRUCTIONS:
+            self.scanner.fail("the regular expressions of this query are too large together.", term.at)
         return node

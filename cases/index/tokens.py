@@ -236,9 +236,8 @@ class Scanner:
             self.misplaced()
         self.fail("put a space here, or write the whole text in quotes.")
 
-    def text_term(self) -> Chunk:
-        """Read a text as a term, with what a tilde says after it."""
-        chunk = self.chunk()
+    def text_term(self, chunk: Chunk) -> Chunk:
+        """Take a text that was read as a term, with what a tilde says after it."""
         sign = self.peek()
         if sign == ":":
             self.fail('a colon inside a value stands in quotes ("10:15") or after a backslash.')
