@@ -301,7 +301,8 @@ def _convert(image: bytes | bytearray) -> tuple[list[tuple[int, str]], list[str]
         warnings.simplefilter("always")
         try:
             for record in PyEvtxParser(io.BytesIO(image), skip_errors=True).records_json():
-                found.append((record["event_record_id"], record["data"]))  # noqa: PERF401 - those before an error stay
+                if record:  # one by one: those before an error stay
+                    found.append((record["event_record_id"], record["data"]))  # noqa: PERF401
         except (RuntimeError, ValueError, OSError) as error:
             return found, [_clean(str(error))]
     return found, [_clean(str(warning.message)) for warning in caught]
