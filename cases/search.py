@@ -6,7 +6,6 @@ or narrower. Whatever the engine refuses or cannot do leaves here as a DomainErr
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import re
@@ -320,21 +319,9 @@ def _without_annotations(node: Node) -> Node:
         case Not(child):
             return Not(_without_annotations(child))
         case Annotated("tag", child):
-            return _over_tags(child)
+            return child
         case Annotated():
             return Nothing()
-        case _:
-            return node
-
-
-def _over_tags(node: Node) -> Node:
-    match node:
-        case And(children) | Or(children):
-            return type(node)(tuple(_over_tags(child) for child in children))
-        case Not(child):
-            return Not(_over_tags(child))
-        case _ if hasattr(node, "field"):
-            return dataclasses.replace(node, field=Field("tags"))  # type: ignore[call-arg]
         case _:
             return node
 

@@ -70,11 +70,15 @@ class Stored:
 
 @contextmanager
 def admit(
-    content: Readable | Iterable[bytes], *, expected_size: int | None = None, limit: int | None = None
+    content: Readable | Iterable[bytes],
+    *,
+    expected_size: int | None = None,
+    limit: int | None = None,
+    room: int = 0,
 ) -> Iterator[Stored]:
     """Take bytes in, hash them on arrival and again from the disk, and yield where they are.
 
-    Memory stays flat at any size. The caller registers the content inside the block; if that
+    `room` is about how much will arrive, where the size is not known to the byte. Memory stays flat at any size. The caller registers the content inside the block; if that
     fails, content nobody held before is removed again.
     Raises NoSpace before the first byte when the announced size cannot fit, TooLarge past
     `limit`, Incomplete when fewer bytes arrive than announced. Nothing is left behind then.
@@ -82,7 +86,7 @@ def admit(
     if limit is not None and (expected_size or 0) > limit:
         raise TooLarge(f"The file has {expected_size} bytes; {limit} are accepted.", field="file")
     _make_directories()
-    _check_space(expected_size or 0)
+    _check_space(expected_size or room)
     draft = settings.EVIDENCE_ROOT / "incoming" / uuid.uuid4().hex
     try:
         with _open_draft(draft) as file:

@@ -107,6 +107,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "django_filters",
     "drf_spectacular",
+    "drf_spectacular_sidecar",
     "drf_standardized_errors",
 ]
 
@@ -219,22 +220,30 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_RENDERER_CLASSES": ["datamortem.common.api.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["datamortem.common.api.JSONParser"],
-    "DEFAULT_PAGINATION_CLASS": "datamortem.common.api.CursorPages",
+    "DEFAULT_RENDERER_CLASSES": ["datamortem.common.wire.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["datamortem.common.wire.JSONParser"],
+    "DEFAULT_PAGINATION_CLASS": "datamortem.common.pages.CursorPages",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "datamortem.common.wire.AlwaysJSON",
+    "URL_FORMAT_OVERRIDE": None,  # `format` is a parameter of ours
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],
-    "DEFAULT_SCHEMA_CLASS": "drf_standardized_errors.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "datamortem.common.api.handle_exception",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
     "DATETIME_FORMAT": "%Y-%m-%dT%H:%M:%S.%fZ",
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
 }
-DRF_STANDARDIZED_ERRORS = {"ALLOWED_ERROR_STATUS_CODES": ["400", "401", "403", "404", "409"]}
+DRF_STANDARDIZED_ERRORS = {"EXCEPTION_HANDLER_CLASS": "datamortem.common.api.ExceptionHandler"}
 SPECTACULAR_SETTINGS = {
     "TITLE": "dataMortem",
     "VERSION": "1",
     "DESCRIPTION": "Evidence in, one searchable timeline out.",
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "datamortem.schema.add_errors",
+    ],
+    "SWAGGER_UI_DIST": "SIDECAR",  # nothing is loaded from elsewhere
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
 
 # Transport --------------------------------------------------------------------------------------
@@ -244,6 +253,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _secure
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SECURE_SSL_REDIRECT = _secure
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]  # asked from inside, in plain HTTP
 SECURE_HSTS_SECONDS = 31_536_000 if _secure else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _secure
 SECURE_REFERRER_POLICY = "same-origin"

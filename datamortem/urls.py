@@ -1,6 +1,21 @@
-"""The site map: pages, /api/, /admin/."""
+"""The site map: pages, /api/v1/, /admin/, and whether all is well."""
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path, re_path
 
-urlpatterns = [path("admin/", admin.site.urls)]
+from datamortem import health
+from datamortem.common.api import Nowhere, failed, refused
+from datamortem.schema import DocsView, SchemaView
+
+handler400, handler500 = refused, failed
+
+urlpatterns = [
+    path("healthz", health.healthz),
+    path("readyz", health.readyz),
+    path("api/v1/", include("accounts.urls")),
+    path("api/v1/", include("cases.api.urls")),
+    path("api/v1/schema/", SchemaView.as_view(), name="schema"),
+    path("api/v1/docs/", DocsView.as_view(url_name="schema"), name="api-docs"),
+    re_path(r"^api/", Nowhere.as_view()),
+    path("admin/", admin.site.urls),
+]

@@ -24,6 +24,7 @@ from cases.services.evidence import (
     update_evidence,
 )
 from cases.services.module import modules
+from cases.services.owner import change_owner, remove_owner
 from cases.services.posted import Posted, post_events
 from cases.services.run import cancel_run, queue_rebuild, retry_run, run_again
 
@@ -35,6 +36,7 @@ __all__ = [
     "add_member",
     "cancel_run",
     "change_member",
+    "change_owner",
     "check_evidence",
     "close_case",
     "delete_case",
@@ -45,6 +47,7 @@ __all__ = [
     "queue_rebuild",
     "receive_evidence",
     "remove_member",
+    "remove_owner",
     "reopen_case",
     "retry_run",
     "run_again",

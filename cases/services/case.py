@@ -178,7 +178,7 @@ def discard_content(sha256: str) -> None:
 def add_member(*, case: Case, user: User, role: str, by: User | None) -> CaseMember:
     """Let a user work on the case."""
     case = locked(case)
-    _check_role(role)
+    check_role(role)
     if case.owner_id == user.pk or CaseMember.objects.filter(case_ref=case, user=user).exists():
         raise AlreadyMember(f"{user.username} is a member of case {case.case_id} already.", field="user")
     member = CaseMember.objects.create(case_ref=case, user=user, role=role, added_by=by)
@@ -191,7 +191,7 @@ def add_member(*, case: Case, user: User, role: str, by: User | None) -> CaseMem
 def change_member(*, member: CaseMember, role: str, by: User | None) -> CaseMember:
     """Give a member another role. Raises LastLead when no lead would remain."""
     case = locked(member.case_ref)
-    _check_role(role)
+    check_role(role)
     before = member.role
     if role != CaseRole.LEAD:
         _check_lead_remains(case, without=member)
@@ -218,7 +218,8 @@ def _check_lead_remains(case: Case, *, without: CaseMember) -> None:
         raise LastLead(f"{without.user.username} is the last lead of case {case.case_id}.", field="role")
 
 
-def _check_role(role: str) -> None:
+def check_role(role: str) -> None:
+    """Raise Invalid for what is no role in a case."""
     if role not in CaseRole.values:
         raise Invalid(f"A role in a case is one of {', '.join(CaseRole.values)}.", field="role")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -55,12 +55,15 @@ def receive_evidence(
     module: str | None = None,
     options: dict[str, str] | None = None,
     bounded: bool = True,
+    room: int = 0,
+    at_end: Callable[[store.Stored], Mapping[str, Any]] | None = None,
 ) -> Received:
     """Take bytes into the store, seal them and queue their reading.
 
-    `size` is what was announced. `bounded` keeps to UPLOAD_LIMIT. The same bytes in the same
-    case give the evidence that is there, and no second run. Raises what `store.admit` raises,
-    CaseClosed, Invalid; then nothing of it remains.
+    `size` is what was announced, `room` about how much space it will need. `bounded` keeps to
+    UPLOAD_LIMIT. `at_end` is asked when the bytes have arrived: it may say more about them, or
+    refuse. The same bytes in the same case give the evidence that is there, and no second run.
+    Raises what `store.admit` raises, CaseClosed, Invalid; then nothing of it remains.
     """
     locked_open_now(case)
     described = _checked(
@@ -74,7 +77,10 @@ def receive_evidence(
     modules()  # have their rows, so that the run can name the one that read it
     chosen = module_called(module) if module else None
     limit = settings.UPLOAD_LIMIT if bounded else None
-    with store.admit(content, expected_size=size, limit=limit) as stored, transaction.atomic():
+    arrival = store.admit(content, expected_size=size, limit=limit, room=room)
+    with arrival as stored, transaction.atomic():
+        if at_end:
+            described |= _checked(dict(at_end(stored)))
         case = locked_open(case)
         if known := Evidence.objects.filter(case=case, sha256=stored.sha256).first():
             return _offered_again(known, by=by, name=name)

@@ -1,0 +1,59 @@
+"""The addresses below /api/v1/ that belong to cases."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from cases.api.cases import CaseRoute, CasesRoutes, CustodyRoutes
+from cases.api.events import AllEventsRoutes, EventsRoutes
+from cases.api.evidence import EvidenceRoutes
+from cases.api.members import MembersRoutes
+from cases.api.runs import ModulesRoutes, RunsRoutes
+
+_CASE = "cases/<str:case_id>/"
+_EVIDENCE = f"{_CASE}evidence/<str:evidence_uid>/"
+_RUN = f"{_CASE}runs/<int:run_id>/"
+_EVENTS = f"{_CASE}events/"
+
+urlpatterns = [
+    path("cases/", CasesRoutes.as_view({"get": "list", "post": "create"})),
+    path(_CASE, CaseRoute.as_view({"get": "retrieve", "patch": "partial_update", "delete": "destroy"})),
+    path(f"{_CASE}close/", CaseRoute.as_view({"post": "close"})),
+    path(f"{_CASE}reopen/", CaseRoute.as_view({"post": "reopen"})),
+    path(f"{_CASE}members/", MembersRoutes.as_view({"get": "list", "post": "create"})),
+    path(
+        f"{_CASE}members/<int:user_id>/",
+        MembersRoutes.as_view({"get": "retrieve", "patch": "partial_update", "delete": "destroy"}),
+    ),
+    path(f"{_CASE}custody/", CustodyRoutes.as_view({"get": "list"})),
+    path(f"{_CASE}evidence/", EvidenceRoutes.as_view({"get": "list", "post": "create"})),
+    path(
+        _EVIDENCE,
+        EvidenceRoutes.as_view({"get": "retrieve", "patch": "partial_update", "delete": "destroy"}),
+    ),
+    path(
+        f"{_EVIDENCE}download/",
+        EvidenceRoutes.as_view({"get": "download"}),
+        name="api-evidence-download",
+    ),
+    path(f"{_EVIDENCE}runs/", EvidenceRoutes.as_view({"post": "run_again"})),
+    path(f"{_CASE}runs/", RunsRoutes.as_view({"get": "list"})),
+    path(_RUN, RunsRoutes.as_view({"get": "retrieve"})),
+    path(f"{_RUN}cancel/", RunsRoutes.as_view({"post": "cancel"})),
+    path(f"{_RUN}retry/", RunsRoutes.as_view({"post": "retry"})),
+    path(f"{_RUN}rejected/", RunsRoutes.as_view({"get": "rejected"}), name="api-run-rejected"),
+    path("modules/", ModulesRoutes.as_view({"get": "list"})),
+    path("events/", AllEventsRoutes.as_view({"get": "find"})),
+    path(_EVENTS, EventsRoutes.as_view({"get": "find", "post": "create"})),
+    path(f"{_EVENTS}count/", EventsRoutes.as_view({"get": "count"})),
+    path(f"{_EVENTS}histogram/", EventsRoutes.as_view({"get": "histogram"})),
+    path(f"{_EVENTS}terms/", EventsRoutes.as_view({"get": "terms"})),
+    path(f"{_EVENTS}fields/", EventsRoutes.as_view({"get": "fields"})),
+    path(f"{_EVENTS}export/", EventsRoutes.as_view({"get": "export"}), name="api-events-export"),
+    path(f"{_EVENTS}<str:event_id>/", EventsRoutes.as_view({"get": "retrieve"})),
+    path(
+        f"{_EVENTS}<str:event_id>/source/",
+        EventsRoutes.as_view({"get": "source"}),
+        name="api-event-source",
+    ),
+]

@@ -1,0 +1,73 @@
+"""Who may do what in a case: answers from the querysets, asked anew at each request.
+
+A stranger never gets this far: the case of a view is one of `visible_to`, and 404 otherwise.
+"""
+
+from __future__ import annotations
+
+from rest_framework.permissions import SAFE_METHODS, BasePermission
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from accounts.models import User
+from cases.models import Case
+
+
+def may_write(user: User, case: Case) -> bool:
+    """Whether the user may add to the case."""
+    return Case.objects.writable_by(user).filter(pk=case.pk).exists()
+
+
+def may_manage(user: User, case: Case) -> bool:
+    """Whether the user decides on members and life of the case."""
+    return Case.objects.managed_by(user).filter(pk=case.pk).exists()
+
+
+def _user(request: Request) -> User | None:
+    return request.user if isinstance(request.user, User) and request.user.is_active else None
+
+
+def _case(view: APIView) -> Case:
+    case: Case = view.case  # type: ignore[attr-defined]
+    return case
+
+
+class CanOpenCases(BasePermission):
+    """Everybody lists what they may see; viewers open nothing."""
+
+    message = "Viewers cannot open cases."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Answer."""
+        user = _user(request)
+        return user is not None and (request.method in SAFE_METHODS or user.may_write)
+
+
+class CanReadCase(BasePermission):
+    """Members and admins read. Raises NotFound for everybody else."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Answer."""
+        return _user(request) is not None and _case(view) is not None
+
+
+class CanWriteCase(BasePermission):
+    """Members read; analysts and leads also write."""
+
+    message = "You may read this case, not write to it: ask its lead."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Answer."""
+        case, user = _case(view), _user(request)
+        return user is not None and (request.method in SAFE_METHODS or may_write(user, case))
+
+
+class CanManageCase(BasePermission):
+    """Members read; leads also change."""
+
+    message = "Only a lead of this case or an administrator may do this."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Answer."""
+        case, user = _case(view), _user(request)
+        return user is not None and (request.method in SAFE_METHODS or may_manage(user, case))

@@ -1,0 +1,91 @@
+"""Bytes of evidence on their way out: as a file to save, never as something a browser shows."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.utils.http import content_disposition_header
+
+_BLOCK: Final = 256 * 1024
+_RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
+#: Separators of paths, control characters, and what turns the direction of writing.
+_UNSAFE: Final = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def as_download(
+    response: HttpResponseBase, *, name: str, sha256: str | None = None, content: bytes | None = None
+) -> None:
+    """Put the headers of a download on a response. `name` comes from outside and is data.
+
+    The digest is known from `sha256` or `content`; a stream made on the way has none.
+    """
+    if content is not None:
+        sha256 = hashlib.sha256(content).hexdigest()
+    safe = _UNSAFE.sub("_", name).strip(". ")[:200] or "download"
+    disposition = content_disposition_header(True, safe)
+    response.headers["Content-Disposition"] = disposition or "attachment"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
+    response.headers["Cache-Control"] = "private, no-store"
+    if sha256:
+        digest = base64.b64encode(bytes.fromhex(sha256)).decode("ascii")
+        response.headers["Repr-Digest"] = f"sha-256=:{digest}:"  # RFC 9530
+
+
+def send_file(request: HttpRequest, path: Path, *, name: str, sha256: str) -> HttpResponseBase:
+    """Return the file, or the one range of it that was asked for (RFC 9110 section 14).
+
+    Several ranges at once get the whole file, which the RFC allows.
+    """
+    file = path.open("rb")
+    size = os.fstat(file.fileno()).st_size
+    span = _span(request, size, etag=f'"{sha256}"')
+    response: HttpResponseBase
+    if span is None:
+        file.close()
+        response = HttpResponse(status=416, headers={"Content-Range": f"bytes */{size}"})
+    else:
+        start, end = span
+        file.seek(start)
+        response = StreamingHttpResponse(_blocks(file, end - start), content_type="application/octet-stream")
+        response._resource_closers.append(file.close)  # type: ignore[attr-defined]
+        response.headers["Content-Length"] = str(end - start)
+        if end - start < size:
+            response.status_code = 206
+            response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+    response.headers["Accept-Ranges"] = "bytes"
+    response.headers["ETag"] = f'"{sha256}"'
+    as_download(response, name=name, sha256=sha256)
+    return response
+
+
+def _span(request: HttpRequest, size: int, *, etag: str) -> tuple[int, int] | None:
+    """Return begin and end of what to send; None when no byte of the file is in the range."""
+    match = _RANGE.fullmatch(request.headers.get("Range", ""))
+    if match is None or request.headers.get("If-Range", etag) != etag:
+        return 0, size
+    first, last = match.groups()
+    if not first and not last:
+        return 0, size
+    if not first:
+        start, end = max(size - int(last), 0), size
+    else:
+        start, end = int(first), min(int(last) + 1, size) if last else size
+        if last and int(last) < start:
+            return 0, size  # no valid range, so it is ignored
+    return (start, end) if start < end else None
+
+
+def _blocks(file: object, rest: int) -> Iterator[bytes]:
+    while rest and (block := file.read(min(_BLOCK, rest))):  # type: ignore[attr-defined]
+        rest -= len(block)
+        yield block
+    if rest:
+        raise OSError("The file is shorter than it was a moment ago.")

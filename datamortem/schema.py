@@ -1,0 +1,67 @@
+"""The OpenAPI document, and a page that shows it with scripts and styles of this site alone."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from drf_spectacular.utils import extend_schema
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+
+
+_ERROR: Final = {
+    "type": "object",
+    "required": ["type", "errors"],
+    "properties": {
+        "type": {"type": "string", "enum": ["validation_error", "client_error", "server_error"]},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["code", "detail", "attr"],
+                "properties": {
+                    "code": {"type": "string", "description": "A stable word."},
+                    "detail": {"type": "string", "description": "What to do, for people."},
+                    "attr": {"type": "string", "nullable": True, "description": "The field at fault."},
+                },
+            },
+        },
+    },
+}
+
+
+def add_errors(result: dict[str, Any], **context: Any) -> dict[str, Any]:
+    """Say of every route that what it refuses has the one shape of errors."""
+    result["components"]["schemas"]["Error"] = _ERROR
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    for methods in result["paths"].values():
+        for operation in methods.values():
+            if isinstance(operation, dict) and "responses" in operation:
+                operation["responses"]["default"] = {"description": "Refused.", "content": content}
+    return result
+
+
+class SchemaView(SpectacularAPIView):
+    """OpenAPI 3, as YAML or JSON."""
+
+    content_negotiation_class = DefaultContentNegotiation
+
+
+class DocsView(SpectacularSwaggerSplitView):
+    """The routes to read and to try."""
+
+    content_negotiation_class = DefaultContentNegotiation
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Return the page, or the script it starts with."""
+        response: Response = super().get(request, *args, **kwargs)  # type: ignore[no-untyped-call]
+        response.headers["Content-Security-Policy"] = _POLICY
+        return response
