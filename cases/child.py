@@ -17,7 +17,8 @@ import signal
 import sys
 import threading
 from dataclasses import asdict
-from typing import Any, BinaryIO, Final
+from io import FileIO
+from typing import Any, Final
 
 from cases import pipeline
 from cases.exchange import Counts, Job, Reading
@@ -37,9 +38,13 @@ _FULL: Final[dict[int | None, str]] = {
 
 
 class Wire:
-    """What is said to the parent, by several threads one at a time."""
+    """What is said to the parent, by several threads one at a time.
 
-    def __init__(self, file: BinaryIO) -> None:
+    Pipes are used without buffers: at the end of the interpreter a thread may hold the lock of
+    a buffer, and Python aborts.
+    """
+
+    def __init__(self, file: FileIO) -> None:
         self._file = file
         self._lock = threading.Lock()
 
@@ -48,19 +53,19 @@ class Wire:
         line = json.dumps(message).encode() + b"\n"
         with self._lock:
             self._file.write(line)
-            self._file.flush()
 
 
 def main() -> int:
     """Do the job on stdin; return the exit code."""
     wire = _take_stdout()
-    facts = json.loads(sys.stdin.buffer.readline())
+    orders = FileIO(0, closefd=False)
+    facts = json.loads(orders.readline())
     _die_with_parent(facts.pop("parent"))
     job = Job(**facts)
     _limit(job)
     go = threading.Event()
     counts = Counts()
-    threading.Thread(target=_listen, args=(go,), daemon=True).start()
+    threading.Thread(target=_listen, args=(orders, go), daemon=True).start()
     threading.Thread(target=_report, args=(wire, counts), daemon=True).start()
 
     def sealed(reading: Reading) -> None:
@@ -91,7 +96,7 @@ def main() -> int:
 
 def _take_stdout() -> Wire:
     """Keep stdout for the wire; whatever else writes to file descriptor 1 goes to stderr."""
-    wire = Wire(os.fdopen(os.dup(1), "wb"))
+    wire = Wire(FileIO(os.dup(1), "wb"))
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     return wire
@@ -115,6 +120,7 @@ def _limit(job: Job) -> None:
         resource.RLIMIT_NOFILE: _OPEN_FILES,
         resource.RLIMIT_CORE: 0,
     }
+    os.umask(0o077)  # what it writes holds evidence
     for kind, value in limits.items():
         hard = resource.getrlimit(kind)[1]
         # Past the soft limit of time comes SIGXCPU, which says why; past the hard one SIGKILL,
@@ -124,8 +130,8 @@ def _limit(job: Job) -> None:
         resource.setrlimit(kind, (min(value, bound), bound))
 
 
-def _listen(go: threading.Event) -> None:
-    for line in sys.stdin.buffer:
+def _listen(orders: FileIO, go: threading.Event) -> None:
+    for line in orders:
         if line.strip() == b"publish":
             go.set()
     os._exit(1)

@@ -160,6 +160,27 @@ class Cheating(_Named):
         yield Damage("line 2", "nobody shall know")
 
 
+class Forgetful(_Named):
+    """Counts what it rejects and keeps nothing of it, as a fault in the pipeline would."""
+
+    name: ClassVar[str] = "forgetful"
+
+    def parse(self, source: Source) -> Iterator[Record | Damage]:
+        setattr(pipeline, "reject_line", lambda damage: b"")  # noqa: B010
+        yield _record(1)
+        yield Damage("line 2", "nobody shall know")
+
+
+class Flooding(_Named):
+    """Rejects without end."""
+
+    name: ClassVar[str] = "flooding"
+
+    def parse(self, source: Source) -> Iterator[Record | Damage]:
+        for number in range(10_000):
+            yield Damage(f"line {number}", "more", raw=b"x" * 4096)
+
+
 class Curious(_Named):
     """Tells what it can see of the worker: its secrets, if there were any."""
 
@@ -173,7 +194,8 @@ class Curious(_Named):
 
 
 PARSERS: list[type[_Named]] = [
-    Good, Slow, Breaking, Printing, Memory, Endless, Segfault, Buggy, Wild, Cheating, Curious,
+    Good, Slow, Breaking, Printing, Memory, Endless, Segfault, Buggy, Wild, Cheating, Forgetful,
+    Flooding, Curious,
 ]  # fmt: skip
 
 
