@@ -71,7 +71,7 @@ def fold(text: str) -> str:
     pieces = _SPLIT.split(normalize(text))
     pieces[::2] = [piece.casefold() for piece in pieces[::2]]
     pieces[1::2] = [_IRREGULAR[piece] for piece in pieces[1::2]]
-    return "".join(pieces)
+    return normalize("".join(pieces))  # a long s with a dot below composes once it is an s
 
 
 def split(folded: str) -> list[str]:
