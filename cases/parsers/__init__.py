@@ -11,9 +11,11 @@ from cases.parsers.base import Parser, Source
 from cases.parsers.delimited import Delimited
 from cases.parsers.evtx import EvtxParser
 from cases.parsers.jsonl import JsonLines
+from cases.parsers.syslog import Syslog
+from cases.parsers.weblog import Weblog
 from cases.records import ParseError
 
-PARSERS: Final[tuple[Parser, ...]] = (EvtxParser(), JsonLines(), Delimited())
+PARSERS: Final[tuple[Parser, ...]] = (EvtxParser(), JsonLines(), Weblog(), Syslog(), Delimited())
 
 
 def choose(source: Source) -> Parser:

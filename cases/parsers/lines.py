@@ -1,7 +1,8 @@
 """Lines of a text, each with its place in bytes, whatever the bytes are.
 
-A line ends with LF or CR LF. Memory stays flat: of a line longer than LINE_LIMIT the first part
-is kept and the rest passed over, and the line says so.
+A line ends with LF or CR LF. A CR alone ends none: no log has ended its lines so for decades, but
+whoever writes one into a log hides from a terminal what stands before it. Memory stays flat: of
+a line longer than LINE_LIMIT the first part is kept and the rest passed over, and the line says so.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from cases.records import RAW_LIMIT, Damage
 LINE_LIMIT: Final = 4 * 1024 * 1024
 _BLOCK: Final = 256 * 1024
 _UTF8_BOM: Final = codecs.BOM_UTF8
+#: Stands for a character of which the end is missing.
+_UNKNOWN: Final = "\ufffd".encode()
 UTF16_MARKS: Final = ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 
 
@@ -77,6 +80,7 @@ def read_lines(stream: BinaryIO, *, keep_blank: bool = False) -> Iterator[Line |
         elif raw[:1] == b"\0":
             rest = raw.lstrip(b"\0")
             run = len(raw) - len(rest)
+            run *= 1 if line.length == len(raw) else 2  # in UTF-16 each has two
             yield Damage(line.position + " (NUL bytes)", f"{run} NUL bytes", b"", (line.offset, run))
             if rest.strip():
                 yield Line(line.number, line.offset + run, line.length - run, rest)
@@ -86,13 +90,17 @@ def read_lines(stream: BinaryIO, *, keep_blank: bool = False) -> Iterator[Line |
 
 def _raw_lines(stream: BinaryIO) -> Iterator[Line]:
     read = getattr(stream, "read1", stream.read)  # one step at a time: an error takes nothing along
-    first = read(_BLOCK)
+    first = b""
+    while len(first) < len(_UTF8_BOM) and (block := read(_BLOCK)):  # unpackers may give single bytes
+        first += block
     if first[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         yield from _utf16_lines(read, first)
         return
     offset = len(_UTF8_BOM) if first.startswith(_UTF8_BOM) else 0
     number, pieces, held = 1, [first[offset:]], len(first) - offset
-    block = pieces[0]
+    block = pieces[0] or read(_BLOCK)
+    if not pieces[0]:  # nothing but a mark so far
+        pieces, held = [block], len(block)
     while block:
         if b"\n" in block:
             lines = b"".join(pieces).split(b"\n")
@@ -121,39 +129,34 @@ def _line(number: int, offset: int, raw: bytes, skipped: int) -> Line:
 
 
 def _utf16_lines(read: Callable[[int], bytes], first: bytes) -> Iterator[Line]:
-    little = first.startswith(codecs.BOM_UTF16_LE)
-    name = "utf-16-le" if little else "utf-16-be"
+    """Yield the lines of UTF-16. Places are counted in bytes: a character has two, or four."""
+    name = "utf-16-le" if first.startswith(codecs.BOM_UTF16_LE) else "utf-16-be"
     decoder = codecs.getincrementaldecoder(name)("surrogatepass")
-    number, offset, rest = 1, 2, ""
-    block = first[2:]
+    number, offset, rest, skipped = 1, 2, "", 0
+    block = first[2:] or read(_BLOCK)
     while block:
-        *lines, rest = (rest + _decoded(decoder, block)).split("\n")
+        *lines, rest = (rest + decoder.decode(block)).split("\n")
         for text in lines:
-            yield _utf16_line(number, offset, text)
-            offset += _size(text) + 2
-            number += 1
-        if len(rest) > LINE_LIMIT:
-            yield Line(
-                number, offset, _size(rest), rest[:RAW_LIMIT].encode("utf-8", "backslashreplace"), True
-            )
-            offset, rest = offset + _size(rest), ""
+            yield _utf16_line(number, offset, text, skipped)
+            offset += _size(text) + skipped + 2
+            number, skipped = number + 1, 0
+        if _size(rest) + skipped > LINE_LIMIT:  # of a line too long the first part is enough
+            skipped += _size(rest[RAW_LIMIT:])
+            rest = rest[:RAW_LIMIT]
         block = read(_BLOCK)
-    rest += _decoded(decoder, b"", final=True)
-    if rest:
-        yield _utf16_line(number, offset, rest)
-
-
-def _decoded(decoder: codecs.IncrementalDecoder, block: bytes, *, final: bool = False) -> str:
-    try:
-        return decoder.decode(block, final)
-    except UnicodeDecodeError:  # half a character at the very end
-        return "\ufffd"
+    half, _ = decoder.getstate()  # a character that was cut
+    if rest or half:
+        yield _utf16_line(number, offset, rest, skipped, half)
 
 
 def _size(text: str) -> int:
     return 2 * len(text) + 2 * sum(char > "\uffff" for char in text)
 
 
-def _utf16_line(number: int, offset: int, text: str) -> Line:
-    shown = text.removesuffix("\r")
-    return Line(number, offset, _size(shown), shown.encode("utf-8", "surrogatepass"))
+def _utf16_line(number: int, offset: int, text: str, skipped: int, half: bytes = b"") -> Line:
+    shown = text.removesuffix("\r") if not half else text
+    raw = shown.encode("utf-8", "surrogatepass") + (_UNKNOWN if half else b"")
+    length = _size(shown) + skipped + len(half)
+    if length > LINE_LIMIT:
+        return Line(number, offset, length, raw[:RAW_LIMIT], is_cut=True)
+    return Line(number, offset, length, raw)
