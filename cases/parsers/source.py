@@ -141,8 +141,8 @@ class FileSource(Source):
         return io.FileIO(descriptor, "rb")
 
     def _plain_head(self) -> bytes:
-        with self._stored() as file:
-            return io.BufferedReader(file).read(HEAD_SIZE)
+        with io.BufferedReader(self._stored()) as file:
+            return file.read(HEAD_SIZE)
 
     def _first(self, size: int) -> bytes:
         """Return up to `size` bytes of the content, as many as can be unpacked."""
