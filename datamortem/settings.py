@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
+from django.urls import reverse_lazy
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -94,10 +96,11 @@ INSTALLED_APPS = [
     "accounts",
     "cases",
     "scripts_marketplace",
-    "unfold",
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",
+    "datamortem.apps.AdministrationConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
+    "django.contrib.humanize",
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
@@ -113,6 +116,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "datamortem.common.requests.RequestId",
+    "datamortem.common.headers.ContentSecurity",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -199,8 +203,9 @@ AUTH_PASSWORD_VALIDATORS = [
     },
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
-LOGIN_URL = "admin:login"
-LOGIN_REDIRECT_URL = "/"
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "start"
+LOGOUT_REDIRECT_URL = "login"
 
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=15),
@@ -280,6 +285,7 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = True
+FORMAT_MODULE_PATH = "datamortem.formats"
 
 vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
 
@@ -297,4 +303,71 @@ LOGGING = {
 
 # The admin --------------------------------------------------------------------------------------
 
-UNFOLD = {"SITE_TITLE": "dataMortem", "SITE_HEADER": "dataMortem", "SITE_SUBHEADER": "Evidence and timelines"}
+
+def _entry(title: str, icon: str, name: str) -> dict[str, object]:
+    """Return one entry of the admin's menu."""
+    return {"title": title, "icon": icon, "link": reverse_lazy(name)}
+
+
+def _never(request: object) -> bool:
+    """Its address is the beginning of every other one, which the theme takes for being there."""
+    return False
+
+
+def _icon(request: object) -> str:
+    return static("datamortem/icon.svg")
+
+
+def _panels(request: object) -> str:
+    return static("datamortem/admin.css")
+
+
+UNFOLD = {
+    "SITE_TITLE": "dataMortem",
+    "SITE_HEADER": "dataMortem",
+    "SITE_SUBHEADER": "Evidence and timelines",
+    "SITE_SYMBOL": "biotech",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _icon}],
+    "BORDER_RADIUS": "6px",
+    "STYLES": [_panels],
+    "COLORS": {
+        "primary": {
+            "50": "oklch(97.5% .014 200)",
+            "100": "oklch(94% .03 200)",
+            "200": "oklch(88% .055 200)",
+            "300": "oklch(80% .085 205)",
+            "400": "oklch(71% .105 210)",
+            "500": "oklch(60% .105 215)",
+            "600": "oklch(50% .095 220)",
+            "700": "oklch(43% .08 225)",
+            "800": "oklch(37% .065 228)",
+            "900": "oklch(32% .052 230)",
+            "950": "oklch(25% .042 235)",
+        }
+    },
+    "SIDEBAR": {
+        "navigation": [
+            {
+                "title": "Investigation",
+                "items": [
+                    _entry("Cases", "folder_open", "admin:cases_case_changelist"),
+                    _entry("Evidence", "inventory_2", "admin:cases_evidence_changelist"),
+                    _entry("Runs", "play_circle", "admin:cases_taskrun_changelist"),
+                    _entry("Rejected records", "block", "admin:cases_rejectedrecord_changelist"),
+                    _entry("Posted events", "upload", "admin:cases_event_changelist"),
+                    _entry("Custody record", "verified_user", "admin:cases_custodyentry_changelist"),
+                ],
+            },
+            {
+                "title": "Platform",
+                "separator": True,
+                "items": [
+                    _entry("Modules", "extension", "admin:cases_analysismodule_changelist"),
+                    _entry("Scripts", "code", "admin:scripts_marketplace_customscript_changelist"),
+                    _entry("Users", "group", "admin:accounts_user_changelist"),
+                    {**_entry("My timelines", "timeline", "start"), "active": _never},
+                ],
+            },
+        ]
+    },
+}

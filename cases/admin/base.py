@@ -1,0 +1,114 @@
+"""What all our admin pages keep: who may look, that nothing is edited, how a refusal is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin
+
+from cases.models import Case, Evidence, RunStatus
+from cases.visible import plain, visible
+from datamortem.common.errors import DomainError
+
+#: Colours of states, by the theme's names.
+STATUS_COLOURS: Final = {
+    RunStatus.QUEUED.value: "info",
+    RunStatus.RUNNING.value: "warning",
+    RunStatus.SUCCEEDED.value: "success",
+    RunStatus.FAILED.value: "danger",
+}
+
+
+class ReadOnlyAdmin(ModelAdmin):
+    """Lists and shows what the user may see; adds, changes and deletes nothing.
+
+    The admin's own permissions are left aside: whoever enters it may look (`User.is_staff`), and
+    at what is decided by `visible_to`.
+    """
+
+    list_per_page = 50
+    show_full_result_count = False
+    list_filter_submit = True
+    actions: Iterable[Any] = ()
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Whoever enters the admin sees every section."""
+        return bool(getattr(request.user, "is_staff", False))
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Looking is allowed; the queryset says at what."""
+        return self.has_module_permission(request)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Nothing is added here."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Nothing is changed here."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Nothing is deleted here."""
+        return False
+
+    def has_act_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Whoever may write anything at all may act; admins are the users who enter."""
+        return self.has_module_permission(request) and bool(getattr(request.user, "may_write", False))
+
+
+class ScopedAdmin(ReadOnlyAdmin):
+    """Shows rows of the cases that the user sees."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Return the rows of visible cases, in the order of the list."""
+        found: QuerySet[Any] = self.model.objects.visible_to(request.user)
+        ordering = self.get_ordering(request)
+        return found.order_by(*ordering) if ordering else found
+
+
+def perform(request: HttpRequest, act: Callable[[], object], done: str) -> bool:
+    """Do what somebody asked for and tell how it went; a refusal is a message, not an error."""
+    try:
+        act()
+    except DomainError as refusal:
+        messages.error(request, plain(refusal.detail))
+        return False
+    messages.success(request, plain(done))
+    return True
+
+
+def link(address: str, text: object) -> SafeString:
+    """Return a link whose text hides nothing."""
+    return format_html('<a href="{}">{}</a>', address, visible(text))
+
+
+def case_link(case_id: str, pk: int | None = None) -> SafeString:
+    """Return a link to a case in the admin, or to its list narrowed to it."""
+    if pk is not None:
+        return link(reverse("admin:cases_case_change", args=[pk]), case_id)
+    return link(listed("case", case_id=case_id), case_id)
+
+
+def evidence_link(evidence: Evidence) -> SafeString:
+    """Return a link to evidence by the name it came with."""
+    address = reverse("admin:cases_evidence_change", args=[evidence.pk])
+    return link(address, evidence.original_name or evidence.evidence_uid)
+
+
+def listed(model: str, **narrow: object) -> str:
+    """Return the address of a list in the admin, narrowed by lookups."""
+    return reverse(f"admin:cases_{model}_changelist") + (f"?{urlencode(narrow)}" if narrow else "")
+
+
+def timeline_address(case: Case | str, **asked: str) -> str:
+    """Return the address of a case's timeline, asked something."""
+    case_id = case if isinstance(case, str) else case.case_id
+    return reverse("timeline", args=[case_id]) + (f"?{urlencode(asked)}" if asked else "")

@@ -1,0 +1,149 @@
+"""The pages: the cases of a user, a timeline, an event and its source record.
+
+They run no script. Whoever is not a member gets the answer of a case that does not exist.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from urllib.parse import quote
+
+from django.contrib.auth.decorators import login_required
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_safe
+
+from accounts.models import User
+from cases import search
+from cases.detail import around, attribute_values, core_values
+from cases.forms import Asked
+from cases.hexview import hex_lines
+from cases.index.document import Document, public
+from cases.models import Case, Evidence
+from cases.overview import with_figures
+from cases.timeline import read
+from datamortem.common.errors import DomainError, Missing
+
+_CASES: Final = 50
+#: How many bytes of a source record a page shows; the download has all of them.
+_SOURCE: Final = 64 * 1024
+_SIZES: Final = (25, 50, 100, 250)
+_UNDATED: Final = "NOT _exists_:timestamp"
+_STATUS: Final = {"conflict": 409, "unavailable": 503}
+
+
+class SignedIn(HttpRequest):
+    """A request that `login_required` let through."""
+
+    user: User
+
+
+@login_required
+@require_safe
+def start(request: SignedIn) -> HttpResponse:
+    """List the user's cases, the newest first; `find` narrows, `before` goes on."""
+    find, before = request.GET.get("find", "").strip(), request.GET.get("before", "")
+    cases = Case.objects.visible_to(request.user)
+    if find:
+        cases = cases.filter(Q(case_id__icontains=find) | Q(title__icontains=find))
+    if before.isascii() and before.isdigit() and len(before) < 10:
+        cases = cases.filter(pk__lt=int(before))
+    shown = list(with_figures(cases).select_related("owner").order_by("-pk")[: _CASES + 1])
+    more = shown[_CASES - 1].pk if len(shown) > _CASES else None
+    return render(request, "cases/start.html", {"cases": shown[:_CASES], "find": find, "more": more})
+
+
+@login_required
+@require_safe
+def timeline(request: SignedIn, case_id: str) -> HttpResponse:
+    """Show what a search finds in a case."""
+    case, only = _case(request, case_id)
+    asked, refusal = Asked.read(request.GET)
+    shown = read(only, asked, refusal)
+    page = {
+        "case": case,
+        "shown": shown,
+        "asked": asked,
+        "sizes": sorted({*_SIZES, asked.limit}),
+        "undated": asked.narrowed(_UNDATED).address(),
+        "jsonl": _api(case, "export/") + asked.export("jsonl"),
+        "csv": _api(case, "export/") + asked.export("csv"),
+    }
+    status = shown.problem.status if shown.problem else 200
+    return render(request, "cases/timeline.html", page, status=status)
+
+
+@login_required
+@require_safe
+def event(request: SignedIn, case_id: str, event_id: str) -> HttpResponse:
+    """Show one event with all it holds; the parameters are those of the search it was found by."""
+    case, only = _case(request, case_id)
+    asked, _ = Asked.read(request.GET)
+    page: dict[str, Any] = {"case": case, "asked": asked, "event_id": event_id}
+    try:
+        document = _document(only, event_id)
+    except DomainError as refusal:
+        return _refused(request, "cases/event.html", page, refusal)
+    page |= _facts(document, asked)
+    page["evidence"] = Evidence.objects.filter(evidence_uid=document["evidence_uid"], case=case).first()
+    return render(request, "cases/event.html", page)
+
+
+@login_required
+@require_safe
+def source(request: SignedIn, case_id: str, event_id: str) -> HttpResponse:
+    """Show the beginning of the record in the evidence, as text and in hexadecimal."""
+    case, only = _case(request, case_id)
+    asked, _ = Asked.read(request.GET)
+    page: dict[str, Any] = {"case": case, "asked": asked, "event_id": event_id}
+    try:
+        document = _document(only, event_id)
+        page |= {"event": public(document)}
+        found = search.source_of(document)
+    except DomainError as refusal:
+        return _refused(request, "cases/source.html", page, refusal)
+    part = found[:_SOURCE]
+    page |= {
+        "download": _api(case, f"{event_id}/source/"),
+        "size": len(found),
+        "cut": len(found) - len(part),
+        "text": part.decode("utf-8", "replace"),
+        "hexadecimal": "\n".join(hex_lines(part)),
+    }
+    return render(request, "cases/source.html", page)
+
+
+def _case(request: SignedIn, case_id: str) -> tuple[Case, QuerySet[Case]]:
+    """Return a case the user sees, and the queryset of it alone. Raises Http404."""
+    only = Case.objects.visible_to(request.user).filter(case_id=case_id)
+    return get_object_or_404(only), only
+
+
+def _api(case: Case, what: str) -> str:
+    """Return an address of the API; the browser's session opens it as well."""
+    return f"/api/v1/cases/{quote(case.case_id, safe='')}/events/{what}"
+
+
+def _document(only: QuerySet[Case], event_id: str) -> Document:
+    try:
+        return search.get_event(only, event_id)
+    except Missing as error:
+        raise Http404 from error
+
+
+def _facts(document: Document, asked: Asked) -> dict[str, Any]:
+    return {
+        "event": public(document),
+        "core": list(core_values(document, asked)),
+        "attributes": list(attribute_values(document, asked)),
+        "around": around(document),
+    }
+
+
+def _refused(request: SignedIn, template: str, page: dict[str, Any], refusal: DomainError) -> HttpResponse:
+    if isinstance(refusal, Missing):
+        raise Http404 from refusal
+    return render(
+        request, template, {**page, "refusal": refusal.detail}, status=_STATUS.get(refusal.status, 400)
+    )

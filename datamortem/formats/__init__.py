@@ -1,0 +1,1 @@
+"""How times and numbers are written: the same way in every language."""
