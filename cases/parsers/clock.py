@@ -5,6 +5,7 @@ One clock serves one reading of one evidence.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
@@ -29,6 +30,8 @@ FIELD_OPTIONS: Final = ("timestamp", "message", "host", "user", "timestamp_desc"
 TIME_OPTIONS: Final = ("day_first", "time_unit", "time_format")
 
 _YES: Final = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+#: Directives of strptime that read a year.
+_YEAR: Final = re.compile(r"%[YyGcx]")
 #: Before this a number under a name that only may mean a time is no time: 1990 in seconds.
 _PLAUSIBLE: Final = range(631_152_000_000_000, 4_102_444_800_000_000)
 _FROM_FILE: Final = {
@@ -79,21 +82,30 @@ class Clock:
         if self._unit is not None and self._unit not in (*UNITS, "filetime"):
             raise ParseError(f"The option time_unit is one of {', '.join(UNITS)}, filetime.")
         self._format = options.get("time_format")
+        if self._format is not None and not _YEAR.search(self._format):
+            raise ParseError("The option time_format needs a date with its year, such as %d/%m/%Y %H:%M.")
 
     def read(self, holder: Mapping[str, Any], plan: Plan) -> Reading:
         """Return the time of a record from the best field that holds a readable one."""
         faults: list[str] = []
         for field in plan.time:
-            value = _value(holder, field)
+            value = holder.get(field.path[0])
+            if len(field.path) > 1 or field.clock is not None or isinstance(value, dict):
+                value = _value(holder, field)
             if value is None or value == "":
                 continue
             try:
-                instant = self._instant(value, field, holder, plan)
+                if isinstance(value, str) and field.is_certain and plan.zone is None and self._format is None:
+                    instant = self._text(value, field, plan)
+                else:
+                    instant = self._instant(value, field, holder, plan)
             except ValueError as error:
                 if field.is_certain:
                     faults.append(f"{field.name}: {error}")
                 continue
-            notes = tuple(note for note in instant.notes if note is not CUT)
+            notes = instant.notes
+            if notes:
+                notes = tuple(note for note in notes if note is not CUT)
             if faults:
                 notes = (*faults, f"taken from {field.name}", *notes)
             return Reading(instant, field.name, notes)
@@ -110,7 +122,9 @@ class Clock:
         return not text.strip().isdigit() or (len(text.strip()) >= 10 and instant.timestamp in _PLAUSIBLE)
 
     def _instant(self, value: Any, field: TimeField, holder: Mapping[str, Any], plan: Plan) -> Instant:
-        zone_text = holder.get(plan.zone) if plan.zone else None
+        if plan.zone is None:
+            return self._spelled(value, field, plan)
+        zone_text = holder.get(plan.zone)
         if isinstance(zone_text, str) and field.clock is not None and _is_zone(zone_text):
             return self._spelled(f"{value} {zone_text}", field, plan)
         instant = self._spelled(value, field, plan)
@@ -130,20 +144,23 @@ class Clock:
             raise ValueError("neither text nor a number")
         if not field.is_certain and instant.timestamp not in _PLAUSIBLE:
             raise ValueError("no plausible time")
-        if field.is_utc and instant.notes:
-            return instant._replace(notes=tuple(n for n in instant.notes if not n.startswith(ZONE_ASSUMED)))
-        return instant
+        return _known_utc(instant) if field.is_utc else instant
 
     def _text(self, value: str, field: TimeField, plan: Plan) -> Instant:
         zone, unit = self._utc if field.is_utc else self._zone, self._unit or field.unit
         told = self._day_first if self._day_first is not None else plan.day_first
         instant = read_time(value, zone=zone, day_first=told, reference=self._reference, unit=unit)
+        if not instant.notes:
+            return instant
+        if field.is_utc:
+            instant = _known_utc(instant)
         if AMBIGUOUS not in instant.notes:
             return instant
         order = self._order_of_file()
         if order is None:
             return instant
         found = read_time(value, zone=zone, day_first=order, reference=self._reference, unit=unit)
+        found = _known_utc(found) if field.is_utc else found
         return found._replace(notes=(*found.notes, _FROM_FILE[order]))
 
     def _order_of_file(self) -> bool | None:
@@ -157,6 +174,11 @@ def _as_far_as_readable(texts: Iterable[str]) -> Iterator[str]:
     """A look ahead ends where the reading will end; the reading says why."""
     with suppress(ParseError):
         yield from texts
+
+
+def _known_utc(instant: Instant) -> Instant:
+    """Nothing was assumed where the name of the field says UTC."""
+    return instant._replace(notes=tuple(note for note in instant.notes if not note.startswith(ZONE_ASSUMED)))
 
 
 def _yes_or_no(options: Mapping[str, str]) -> bool | None:

@@ -9,7 +9,9 @@ import codecs
 import json
 import math
 import re
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
+from json.scanner import make_scanner
 from typing import Any, Final
 
 #: Objects and lists one inside another; no index and no reader needs more.
@@ -17,6 +19,7 @@ DEPTH_LIMIT: Final = 100
 #: Digits of an integer that the standard library reads (sys.set_int_max_str_digits).
 _DIGITS: Final = 4300
 _TOKENS: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[{}\[\]]', re.DOTALL)
+_SPACE: Final = " \t\r\n"
 _ERRORS: Final = "datamortem.json"
 
 
@@ -39,13 +42,15 @@ class ObjectReader:
 
     def __init__(self) -> None:
         self.repeated: list[str] = []
-        self._decode = self._decoder(None).decode
-        self._decode_long = self._decoder(_long_integer).decode
+        self._scan = self._scanner(None)
+        self._scan_long = self._scanner(_long_integer)
 
-    def _decoder(self, parse_int: Any) -> json.JSONDecoder:
-        return json.JSONDecoder(
+    def _scanner(self, parse_int: Any) -> Callable[[str, int], tuple[Any, int]]:
+        decoder = json.JSONDecoder(
             object_pairs_hook=self._pairs, parse_float=_float, parse_int=parse_int, parse_constant=str
         )
+        scan: Callable[[str, int], tuple[Any, int]] = make_scanner(decoder)  # type: ignore[arg-type]
+        return scan
 
     def read(self, raw: bytes) -> dict[str, Any]:
         """Return the object. Raises ValueError with a reason that holds nothing of the content."""
@@ -65,13 +70,19 @@ class ObjectReader:
         return value
 
     def _value(self, text: str) -> Any:
+        text = text.strip(_SPACE)
         try:
-            return self._decode(text)
+            value, end = self._scan(text, 0)
+        except StopIteration as stop:
+            raise json.JSONDecodeError("Expecting value", text, stop.value) from None
         except json.JSONDecodeError:
             raise
         except ValueError:  # an integer of more than 4,300 digits
             self.repeated.clear()
-            return self._decode_long(text)
+            value, end = self._scan_long(text, 0)
+        if end != len(text):
+            raise json.JSONDecodeError("Extra data", text, end)
+        return value
 
     def _pairs(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)

@@ -69,14 +69,13 @@ def find_layout(source: Source, clock: Clock) -> Layout:
     text = _whole_lines(source.head)
     hint, text_after = _excel_hint(text)
     wanted = options.get("delimiter") or hint
-    found = [
-        layout
-        for delimiter in ((_delimiter(wanted),) if wanted else DELIMITERS)
-        if (layout := _try(text if hint is None else text_after, delimiter, clock, hint is not None))
-    ]
-    if not found:
+    layout, best = None, None
+    for delimiter in (_delimiter(wanted),) if wanted else DELIMITERS:
+        found = _try(text if hint is None else text_after, delimiter, clock, hint is not None)
+        if found is not None and (best is None or found[0] > best):
+            best, layout = found
+    if layout is None:
         raise ParseError(f"No header and rows of up to {COLUMN_LIMIT} columns were found.")
-    _, layout = max(found, key=lambda pair: pair[0])
     try:
         plan = choose_fields(layout.plan, layout.header, options, must_be_there=True)
     except KeyError as error:
@@ -242,7 +241,9 @@ def _plan(header: tuple[str, ...], data: list[Row], clock: Clock) -> Plan:
 def _flat(plan: Plan) -> Plan:
     """Return the plan without what would stand inside a cell."""
     roles = ("message", "headline", "host", "user")
-    flat = {role: tuple(path for path in getattr(plan, role) if len(path) == 1) for role in roles}
+    flat: dict[str, Any] = {
+        role: tuple(path for path in getattr(plan, role) if len(path) == 1) for role in roles
+    }
     return replace(plan, time=tuple(field for field in plan.time if len(field.path) == 1), **flat)
 
 

@@ -22,7 +22,7 @@ _REREAD_LIMIT: Final = 64 * QUOTED_LIMIT
 
 #: Stands for a carriage return inside a line, which the csv module would take for an end of line.
 #: No text decoded from UTF-8 holds it.
-_RETURN: Final = "\udc0d"
+_RETURN: Final = chr(0xDC0D)
 
 # A limit of the whole process; lines are bounded by `lines`, rows by QUOTED_LIMIT.
 csv.field_size_limit(2**31 - 1)

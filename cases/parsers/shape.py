@@ -21,6 +21,7 @@ READ_NOTE: Final = "read_note"
 #: A message put together from fields ends here; the attributes hold everything.
 MESSAGE_LIMIT: Final = 2000
 _NOTHING: Final = frozenset(("", "-", "n/a", "none", "null", "(null)", "not available"))
+_NOTHING_LENGTH: Final = max(map(len, _NOTHING))
 
 
 def add_note(attributes: dict[str, Any], name: str, notes: tuple[str, ...]) -> None:
@@ -77,7 +78,7 @@ def _first_text(holder: Mapping[str, Any], paths: tuple[Path, ...]) -> str | Non
     for path in paths:
         value = holder.get(path[0]) if len(path) == 1 else dig(holder, path)
         if isinstance(value, str):
-            if value.strip().lower() not in _NOTHING:
+            if len(value) > _NOTHING_LENGTH or value.strip().lower() not in _NOTHING:
                 return value
         elif isinstance(value, int) and not isinstance(value, bool):
             return str(value)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal, InvalidOperation, localcontext
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -144,6 +145,7 @@ def read_time(
     return _spoken(_WEEKDAY.sub("", text, count=1), zone, day_first, reference)
 
 
+@lru_cache(maxsize=4096)
 def _whole_seconds(text: str) -> int | None:
     """Return a clock in microseconds since 1970; None for a date that needs a closer look."""
     try:
@@ -386,15 +388,13 @@ def find_day_order(texts: Iterable[str]) -> bool | None:
     """
     seen: set[bool] = set()
     for text in texts:
-        if (order := _day_order(text)) is not None:
-            seen.add(order)
+        seen |= _day_orders(text)
         if len(seen) == 2:
             return None
     return seen.pop() if seen else None
 
 
-def _day_order(text: str) -> bool | None:
+def _day_orders(text: str) -> set[bool]:
     match = _NUMERIC.fullmatch(_WEEKDAY.sub("", text.strip()[:_LENGTH], count=1))
-    if match and match[2] != "." and (int(match[1]) > 12) != (int(match[3]) > 12):
-        return int(match[1]) > 12
-    return None
+    tells = match and match[2] != "." and (int(match[1]) > 12) != (int(match[3]) > 12)
+    return {int(match[1]) > 12} if match and tells else set()
