@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cases.forms import Asked, exact
+from cases.asked import Asked, exact
 from cases.index.document import Document, format_time
 from cases.index.text import flatten, value_text
 from cases.records import FIRST_INSTANT, LAST_INSTANT

@@ -10,8 +10,8 @@ from django.db.models import QuerySet
 from django.utils.safestring import SafeString
 
 from cases import search
+from cases.asked import Asked, exact
 from cases.charts import Bar, Chart, draw
-from cases.forms import Asked, exact
 from cases.highlight import Sought, sought, stretches
 from cases.index.document import Document
 from cases.models import Case, Evidence

@@ -16,8 +16,8 @@ from django.views.decorators.http import require_safe
 
 from accounts.models import User
 from cases import search
+from cases.asked import Asked
 from cases.detail import around, attribute_values, core_values
-from cases.forms import Asked
 from cases.hexview import hex_lines
 from cases.index.document import Document, public
 from cases.models import Case, Evidence
