@@ -68,8 +68,9 @@ def _phrases(text: str, wanted: Sought) -> Iterator[tuple[int, int]]:
     lengths = sorted({len(phrase) for phrase in wanted.phrases})
     for first in range(len(read)):
         for length in lengths:
-            if tuple(read[first : first + length]) in wanted.phrases:
-                yield spans[first][0], spans[first + length - 1][1]
+            phrase = tuple(read[first : first + length])
+            if phrase in wanted.phrases:
+                yield spans[first][0], spans[first + len(phrase) - 1][1]
 
 
 def _literals(text: str, wanted: Sought) -> Iterator[tuple[int, int]]:
