@@ -1,0 +1,202 @@
+"""The embedded engine: tantivy in this process, an index in a directory.
+
+Every shard consists of parts that never change; questions go to all parts of the cases and the
+answers are merged. See `embedded_store` for the disk, `embedded_terms` for what is indexed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+import tantivy
+
+from cases.index import embedded_counts as counts
+from cases.index.document import Document
+from cases.index.embedded_compile import Compiler
+from cases.index.embedded_pages import Order
+from cases.index.embedded_parts import OpenPart, Pictures
+from cases.index.embedded_select import Selection, Verdicts
+from cases.index.embedded_store import LAYOUT, CaseDirectory
+from cases.index.embedded_write import EmbeddedWriter
+from cases.index.engine import (
+    INTERVALS,
+    Cursor,
+    FieldInfo,
+    Health,
+    Histogram,
+    IndexUnavailable,
+    InvalidCursor,
+    Page,
+    Terms,
+)
+from cases.index.tree import And, Exists, Node, TimeRange, all_of
+
+#: Threads that a question is spread over; tantivy searches without Python's lock.
+_THREADS: Final = min(os.cpu_count() or 1, 4)
+
+
+class EmbeddedEngine:
+    """Writes, searches and deletes the events of cases below one directory; see `engine.Engine`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._pictures = Pictures(root)
+        self._verdicts = Verdicts()
+
+    def writer(self, *, case_id: str, shard: str, run: str, append: bool = False) -> EmbeddedWriter:
+        """Open a writer."""
+        held = self._pictures.of_shard(case_id, shard) if append else []
+        try:
+            return EmbeddedWriter(
+                CaseDirectory(self._root, case_id), shard=shard, run=run, held=held, append=append
+            )
+        except OSError as error:
+            raise IndexUnavailable(f"The index cannot be written: {error.strerror}.") from error
+
+    def search(
+        self,
+        *,
+        case_ids: Sequence[str],
+        query: Node,
+        limit: int,
+        after: Cursor | None = None,
+        descending: bool = True,
+        count: bool = True,
+    ) -> Page:
+        """Return one page."""
+        _check(after)
+        selections = self._select(case_ids, query)
+        total = _count(selections) if count else -1
+        found = Order(selections, _spread, descending=descending).page(limit + 1, after)
+        documents = found[:limit]
+        last = documents[-1] if len(found) > limit and documents else None
+        following = Cursor(last["timestamp"], last["event_id"]) if last else None
+        return Page(documents, total, following)
+
+    def count(self, *, case_ids: Sequence[str], query: Node) -> int:
+        """Return the number of matching events."""
+        return _count(self._select(case_ids, query))
+
+    def histogram(self, *, case_ids: Sequence[str], query: Node, interval: str = "auto") -> Histogram:
+        """Count by interval."""
+        if interval not in ("auto", *INTERVALS):
+            raise ValueError(f"There is no interval {interval!r}.")
+        return counts.histogram(self._select(case_ids, query), _spread, interval)
+
+    def terms(self, *, case_ids: Sequence[str], query: Node, field: str, size: int) -> Terms:
+        """Count the values of a field."""
+        named = counts.field_named(field)
+        parts = self._parts(case_ids, query)
+        selections = self._selections(parts, query)
+        having = self._selections(parts, all_of(query, Exists(named)))
+        return counts.terms(selections, having, _spread, named, size)
+
+    def fields(self, *, case_ids: Sequence[str]) -> list[FieldInfo]:
+        """Return the fields that events have."""
+        return counts.fields(self._pictures.of(case_ids))
+
+    def get(self, *, case_ids: Sequence[str], event_id: str) -> Document | None:
+        """Return one event."""
+        for part in self._pictures.of(case_ids):
+            if _is_event_id(event_id) and (found := part.with_ids([event_id])):
+                return found[0]
+        return None
+
+    def stream(self, *, case_ids: Sequence[str], query: Node, descending: bool = False) -> Iterator[Document]:
+        """Yield every match; what cannot be answered is refused at once, not at the first event."""
+        return Order(self._select(case_ids, query), _spread, descending=descending).stream()
+
+    def shards(self, *, case_id: str) -> dict[str, int]:
+        """Return the number of events of every shard."""
+        manifests = self._pictures.manifests(CaseDirectory(self._root, case_id))
+        return {manifest.shard: manifest.events for manifest in manifests}
+
+    def delete(self, *, case_id: str, shard: str) -> None:
+        """Remove a shard."""
+        CaseDirectory(self._root, case_id).delete(shard)
+
+    def drop(self, *, case_id: str) -> None:
+        """Remove everything of a case."""
+        CaseDirectory(self._root, case_id).drop()
+
+    def sweep(self, *, case_id: str, keep: Iterable[str]) -> list[str]:
+        """Remove what does not belong; return what was removed."""
+        return CaseDirectory(self._root, case_id).sweep(set(keep))
+
+    def health(self) -> Health:
+        """Say whether the directory can be read and written."""
+        facts = {"engine": f"tantivy {tantivy.__version__}", "layout": LAYOUT, "directory": str(self._root)}
+        place = self._root
+        while not place.exists() and place != place.parent:
+            place = place.parent
+        if not place.is_dir() or not os.access(place, os.R_OK | os.W_OK | os.X_OK):
+            return Health(False, f"The index directory {self._root} cannot be used.", facts)
+        return Health(True, "The embedded index answers.", facts)
+
+    def _parts(self, case_ids: Sequence[str], query: Node) -> list[OpenPart]:
+        low, high = _span(query)
+        return [
+            part
+            for part in self._pictures.of(case_ids)
+            if (low is None and high is None) or _reaches(part, low, high)
+        ]
+
+    def _select(self, case_ids: Sequence[str], query: Node) -> list[Selection]:
+        return self._selections(self._parts(case_ids, query), query)
+
+    def _selections(self, parts: list[OpenPart], query: Node) -> list[Selection]:
+        compiler = Compiler(query)
+        return [Selection(part, compiler, self._verdicts) for part in parts]
+
+
+def _count(selections: list[Selection]) -> int:
+    return sum(_spread(Selection.count, selections))
+
+
+def _span(query: Node) -> tuple[int | None, int | None]:
+    """Return the time that every match lies in, as far as the tree says so at its top."""
+    if isinstance(query, TimeRange):
+        return query.lower, query.upper
+    low = high = None
+    for child in query.children if isinstance(query, And) else ():
+        if isinstance(child, TimeRange | And):
+            lower, upper = _span(child)
+            low = lower if low is None or (lower is not None and lower > low) else low
+            high = upper if high is None or (upper is not None and upper < high) else high
+    return low, high
+
+
+def _reaches(part: OpenPart, low: int | None, high: int | None) -> bool:
+    first, last = part.facts.first, part.facts.last
+    if first is None or last is None:
+        return False
+    return (high is None or first <= high) and (low is None or last >= low)
+
+
+def _is_event_id(text: str) -> bool:
+    return len(text) == 64 and all(char in "0123456789abcdef" for char in text)
+
+
+def _check(after: Cursor | None) -> None:
+    if after is not None and not _is_event_id(after.event_id):
+        raise InvalidCursor("The cursor names no event.")
+    if after is not None and after.timestamp is not None and abs(after.timestamp) >= 2**62:
+        raise InvalidCursor("The cursor names no time.")
+
+
+def _spread(work: Callable[[Any], Any], over: Sequence[Any]) -> list[Any]:
+    """Return the results of the work over all, in order, by several threads."""
+    if len(over) < 3 or _THREADS == 1:
+        return [work(each) for each in over]
+    return list(_pool(os.getpid()).map(work, over))
+
+
+@lru_cache(maxsize=1)
+def _pool(process: int) -> ThreadPoolExecutor:
+    """One pool a process: threads do not survive a fork."""
+    return ThreadPoolExecutor(_THREADS, f"search-{process}")

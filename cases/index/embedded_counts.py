@@ -1,0 +1,267 @@
+"""Counts over all parts: by interval of time, by value, by field."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Final
+
+from tantivy import Query
+
+from cases.index.embedded_compile import EVERYTHING, between
+from cases.index.embedded_pages import Map
+from cases.index.embedded_parts import OpenPart
+from cases.index.embedded_schema import SCHEMA
+from cases.index.embedded_select import Selection
+from cases.index.embedded_shape import CORE
+from cases.index.embedded_terms import (
+    END,
+    HASHED,
+    INTEGER,
+    NUMBER,
+    TEXT,
+    digest,
+    is_long,
+    place_of,
+    spelling,
+)
+from cases.index.engine import INTERVALS, FieldInfo, Histogram, Terms
+from cases.index.matching import field_values
+from cases.index.text import value_text
+from cases.index.tree import Field
+from cases.records import EPOCH, MICROSECOND
+
+_SECOND: Final = 1_000_000
+_FIXED: Final = {
+    "second": _SECOND,
+    "minute": 60 * _SECOND,
+    "hour": 3600 * _SECOND,
+    "day": 86_400 * _SECOND,
+    "week": 7 * 86_400 * _SECOND,
+}
+#: 1970-01-05 was the first Monday.
+_MONDAY: Final = 4 * 86_400 * _SECOND
+_AUTO_LIMIT: Final = 120
+_LIMIT: Final = 10_000
+#: Buckets that tantivy is asked for at once; it refuses 65,000.
+_AT_ONCE: Final = 50_000
+#: tantivy computes buckets in doubles, exact up to here.
+_EXACT: Final = 2**53
+
+
+class TooManyBuckets(ValueError):
+    """The interval is too fine for the time between the first and the last event."""
+
+    def __init__(self, interval: str) -> None:
+        super().__init__(f"More than {_LIMIT:,} intervals of a {interval} have events: ask for a longer one.")
+
+
+def histogram(selections: list[Selection], run: Map, interval: str) -> Histogram:
+    """Return the counts by interval; see `engine.Engine.histogram`."""
+    dated = [selection for selection in selections if selection.part.facts.first is not None]
+    ends = [end for ends in run(_ends, dated) for end in ends]
+    counted: Counter[int] = Counter()
+    if ends:
+        first, last = min(ends), max(ends)
+        if interval == "auto":
+            interval = _finest(first, last)
+        for buckets in run(lambda selection: _buckets(selection, interval, first, last), dated):
+            counted.update(buckets)
+            if len(counted) > _LIMIT:
+                raise TooManyBuckets(interval)
+    elif interval == "auto":
+        interval = INTERVALS[0]
+    open_ended = [selection for selection in selections if selection.part.facts.undated]
+    undated = sum(run(_count_undated, open_ended))
+    return Histogram(interval, sorted(counted.items()), undated)
+
+
+def _count_undated(selection: Selection) -> int:
+    return selection.count() - selection.count(between(None, None))
+
+
+def _ends(selection: Selection) -> list[int]:
+    """The first and last time in a part."""
+    hits = [hit for descending in (False, True) for hit in selection.first(1, by="ts", descending=descending)]
+    return [instant for instant, _ in hits if instant is not None]
+
+
+def _finest(first: int, last: int) -> str:
+    for interval in INTERVALS:
+        if interval in _FIXED:
+            start = bucket_of(interval)
+            fits = (start(last) - start(first)) // _FIXED[interval] < _AUTO_LIMIT
+        else:
+            months = _months(last) - _months(first)
+            fits = (months if interval == "month" else months // 12) < _AUTO_LIMIT
+        if fits:
+            return interval
+    return INTERVALS[-1]
+
+
+def _moment(instant: int) -> datetime:
+    return EPOCH + instant * MICROSECOND
+
+
+def _months(instant: int) -> int:
+    moment = _moment(instant)
+    return moment.year * 12 + moment.month - 1
+
+
+def bucket_of(interval: str) -> Callable[[int], int]:
+    """Return what gives the start of an instant's bucket."""
+    if interval in _FIXED:
+        step, offset = _FIXED[interval], _MONDAY if interval == "week" else 0
+        return lambda instant: (instant - offset) // step * step + offset
+    if interval == "month":
+        return lambda instant: _start(_moment(instant).year, _moment(instant).month)
+    return lambda instant: _start(_moment(instant).year, 1)
+
+
+def _start(year: int, month: int) -> int:
+    return (datetime(year, month, 1, tzinfo=UTC) - EPOCH) // MICROSECOND
+
+
+def _buckets(selection: Selection, interval: str, first: int, last: int) -> Counter[int]:
+    facts = selection.part.facts
+    low, high = max(first, facts.first or first), min(last, facts.last or last)
+    step = _FIXED.get(interval, _FIXED["day"])  # months and years are made of days
+    start = bucket_of(interval)
+    counted: Counter[int] = Counter()
+    if low > -_EXACT and high < _EXACT and (high - low) // step < _AT_ONCE:
+        for key, events in _aggregated(selection, step, _MONDAY if interval == "week" else 0):
+            counted[start(key)] += events
+        rest = (instant for instant, _ in selection.tested())
+    else:
+        count = selection.count()
+        hits = selection.first(count, by="ts", descending=False) if count else []
+        rest = (instant for instant, _ in hits)
+    for instant in rest:
+        if instant is not None:
+            counted[start(instant)] += 1
+            if len(counted) > _LIMIT:
+                raise TooManyBuckets(interval)
+    return counted
+
+
+def _aggregated(selection: Selection, step: int, offset: int) -> Iterator[tuple[int, int]]:
+    asked = {"field": "ts", "interval": float(step), "offset": float(offset), "min_doc_count": 1}
+    if offset >= step:  # tantivy wants it within one interval
+        asked["offset"] = float(offset % step)
+    answer = selection.part.searcher.aggregate(selection.sure, {"time": {"histogram": asked}})
+    for bucket in answer["time"]["buckets"]:
+        if bucket["doc_count"]:
+            yield round(bucket["key"]), bucket["doc_count"]
+
+
+def field_named(name: str) -> Field:
+    """Return the field that `terms` was asked for: `attributes.NAME`, or a core field."""
+    if name.startswith("attributes."):
+        return Field(name.removeprefix("attributes."), attribute=True)
+    if name not in CORE or name in ("message", "timestamp"):
+        raise ValueError(f"Values of {name!r} cannot be counted.")
+    return Field(name)
+
+
+#: A value by its spelling behind "=", or a long one by its hash; and where to find that spelled.
+_Origin = tuple[OpenPart, str] | str
+
+
+def terms(selections: list[Selection], having: list[Selection], run: Map, field: Field, size: int) -> Terms:
+    """Return the most frequent values; `having` selects the same events, if they have the field."""
+    counted: Counter[str] = Counter()
+    origins: dict[str, _Origin] = {}
+    for found, long in run(lambda selection: _values(selection, field), selections):
+        counted.update(found)
+        origins |= long
+    # Long values take their place among equals only once they are spelled.
+    least = min(heapq.nlargest(size, counted.values()), default=0)
+    spelled = [
+        (_spelled(value, origins, field), events) for value, events in counted.items() if events >= least
+    ]
+    shown = heapq.nsmallest(size, spelled, key=lambda item: (-item[1], item[0]))
+    other = counted.total() - sum(events for _, events in shown)
+    missing = sum(run(Selection.count, selections)) - sum(run(Selection.count, having))
+    return Terms(shown, other, missing)
+
+
+def _values(selection: Selection, field: Field) -> tuple[Counter[str], dict[str, _Origin]]:
+    """Return how many events of a part have each value, and where long ones are spelled."""
+    counted: Counter[str] = Counter()
+    origins: dict[str, _Origin] = {}
+    if not field.attribute and field.name in ("event_id", "case_id"):
+        counted.update(_name(value) for value in _own_values(selection, field.name))
+        return counted, origins
+    part, place = selection.part, place_of(field)
+    among = None if selection.sure is EVERYTHING.upper else selection.sure
+    for kind in (TEXT, INTEGER, NUMBER, HASHED):
+        for term, events in part.counted_terms(place + kind, among):
+            value = spelling(term[len(place) :])
+            name = HASHED + term.rpartition(END)[2] if value is None else _name(value)
+            counted[name] += events
+            if name[0] == HASHED:
+                origins[name] = (part, term) if value is None else value
+    for _, address in selection.tested():
+        values = {value_text(value) for value in field_values(part.load(address), field)}
+        counted.update(_name(value) for value in values)
+        origins |= {_name(value): value for value in values if is_long(value)}
+    return counted, origins
+
+
+def _own_values(selection: Selection, name: str) -> Iterator[str]:
+    count = selection.count()
+    if name == "case_id":
+        yield from [selection.part.case_id] * count
+    elif count:
+        for _, address in selection.first(count, by="ts", descending=False):
+            yield selection.part.load(address)[name]
+
+
+def _name(value: str) -> str:
+    return HASHED + digest(value) if is_long(value) else f"={value}"
+
+
+def _spelled(name: str, origins: dict[str, _Origin], field: Field) -> str:
+    if name[0] != HASHED:
+        return name[1:]
+    origin = origins.get(name, "")
+    if isinstance(origin, str):
+        return origin
+    part, term = origin
+    address = part.searcher.search(Query.term_query(SCHEMA, "x", term, "basic"), 1, count=False).hits[0][1]
+    values = (value_text(value) for value in field_values(part.load(address), field))
+    return next(value for value in values if _name(value) == name)
+
+
+def fields(parts: list[OpenPart]) -> list[FieldInfo]:
+    """Return every field that events have, by name; core fields before attributes of that name."""
+    events: Counter[Field] = Counter()
+    types: dict[Field, set[str]] = {}
+    for part in parts:
+        names = part.side["names"]
+        for shape in part.shapes:
+            core = [Field(name) for bit, name in enumerate(CORE) if shape.core >> bit & 1]
+            held = {Field(names[(mark - 1) // 3], attribute=True) for mark in shape.marks}
+            events.update(dict.fromkeys([*core, *held], shape.events))
+        for place, count in part.side["rest"]:
+            events[Field(CORE[-1 - place]) if place < 0 else Field(names[place], attribute=True)] += count
+        marks = {mark for shape in part.shapes for mark in shape.marks} | set(part.side["rest_marks"])
+        for mark in marks:
+            field = Field(names[(mark - 1) // 3], attribute=True)
+            types.setdefault(field, set()).add(_TYPES[(mark - 1) % 3])
+    return [
+        FieldInfo(field.name, _type_of(field, types), events[field], field.attribute)
+        for field in sorted(events, key=lambda field: (field.name, field.attribute))
+    ]
+
+
+_TYPES: Final = ("text", "number", "boolean")
+
+
+def _type_of(field: Field, types: dict[Field, set[str]]) -> str:
+    if not field.attribute:
+        return "number" if field.name == "score" else "text"
+    found = types[field]
+    return found.copy().pop() if len(found) == 1 else "mixed"

@@ -1,0 +1,204 @@
+"""Writing a shard: documents in, parts out, one rename at the end.
+
+A part is one tantivy index with up to PART events. While one is brought to the disk by a thread,
+the next one fills.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from tantivy import Document as Fields
+
+from cases.index import text
+from cases.index.document import Document
+from cases.index.embedded_schema import SCHEMA, create_index
+from cases.index.embedded_shape import Shaper
+from cases.index.embedded_store import (
+    CaseDirectory,
+    Manifest,
+    PartFacts,
+    file_facts,
+    hold,
+    remove_tree,
+    sync_directory,
+    write_durably,
+)
+from cases.index.engine import IndexUnavailable, Written
+
+#: Events of one part, and bytes of its documents.
+PART: Final = 100_000
+_PART_BYTES: Final = 512 * 1024**2
+#: Memory that tantivy gathers terms in before it writes a segment.
+_HEAP: Final = 300_000_000
+#: Documents larger than this have their commit at once, so that few of them are in memory.
+SIDE_FILE: Final = "facts.json"
+
+
+class Known:
+    """The event ids that were added: 16 bytes of each, in 14 bytes and little more."""
+
+    _TAIL: Final = 14
+
+    def __init__(self) -> None:
+        self._tails = [bytearray() for _ in range(65_536)]
+
+    def add(self, event_id: str) -> bool:
+        """Take an id (64 hexadecimal characters); say whether it is new."""
+        name = bytes.fromhex(event_id)
+        tails, tail = self._tails[name[0] << 8 | name[1]], name[2:16]
+        at = tails.find(tail)
+        while at > 0 and at % self._TAIL:
+            at = tails.find(tail, at + 1)
+        if at >= 0:
+            return False
+        tails += tail
+        return True
+
+
+class Part:
+    """A part that fills."""
+
+    def __init__(self, directory: Path, case: CaseDirectory) -> None:
+        directory.mkdir()
+        self.directory = directory
+        self.path = str(directory.relative_to(case.path))
+        self._writer: Any = create_index(directory).writer(_HEAP, 1)
+        self._shaper = Shaper()
+        self.events = self.undated = self.size = 0
+        self.first: int | None = None
+        self.last: int | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether the next document belongs into another part."""
+        return self.events >= PART or self.size >= _PART_BYTES
+
+    def add(self, document: Document) -> None:
+        """Take a document."""
+        fields = self._shaper.shape(document)
+        self._writer.add_document(Fields.from_dict(fields, SCHEMA))
+        self.events += 1
+        self.size += len(fields["src"])
+        instant = document["timestamp"]
+        if instant is None:
+            self.undated += 1
+        elif self.first is None or self.last is None:
+            self.first = self.last = instant
+        elif instant > self.last:
+            self.last = instant
+        elif instant < self.first:
+            self.first = instant
+
+    def close(self) -> PartFacts:
+        """Bring it to the disk and say what it is. Raises IndexUnavailable."""
+        try:
+            self._writer.commit()
+            self._writer.wait_merging_threads()
+            write_durably(self.directory / SIDE_FILE, self._shaper.facts())
+            sync_directory(self.directory)
+            files = file_facts(self.directory)
+        except (OSError, ValueError) as error:
+            raise IndexUnavailable(f"The index cannot be written: {error}") from error
+        return PartFacts(self.path, self.events, self.undated, self.first, self.last, files)
+
+
+class EmbeddedWriter:
+    """Takes the events of one run; see `engine.ShardWriter`."""
+
+    def __init__(
+        self, case: CaseDirectory, *, shard: str, run: str, held: Sequence[Any] = (), append: bool = False
+    ) -> None:
+        self.written = Written()
+        self._case, self._shard, self._append = case, shard, append
+        self._held = held
+        self._run = case.new_run(shard, run)
+        self._lock = hold(self._run)
+        self._known = Known()
+        self._part: Part | None = None
+        self._closing: list[Future[PartFacts]] = []
+        self._pool = ThreadPoolExecutor(1, "close-part")
+        self._sealed = self._published = False
+
+    def add(self, documents: Sequence[Document]) -> None:
+        """Take a batch; ids that are there already are counted as duplicates."""
+        if self._sealed:
+            raise ValueError("The shard is sealed.")
+        there = self._already_there(documents) if self._held else ()
+        known, case_id, part = self._known, self._case.case_id, self._part
+        for document in documents:
+            event_id = document["event_id"]
+            if document["case_id"] != case_id:
+                raise ValueError("The document belongs to another case.")
+            if event_id in there or not known.add(event_id):
+                self.written.duplicate += 1
+                continue
+            if part is None or part.full:
+                part = self._next_part()
+            part.add(document)
+            self.written.indexed += 1
+
+    def _already_there(self, documents: Sequence[Document]) -> set[str]:
+        ids = frozenset(document["event_id"] for document in documents)
+        return {found for part in self._held for found in part.ids_among(ids)}
+
+    def _next_part(self) -> Part:
+        self._close_part()
+        number = len(self._closing)
+        if number > 1:
+            self._closing[-2].result()  # no more than two in memory: one that fills, one that closes
+        self._part = Part(self._run / f"{number:03d}", self._case)
+        return self._part
+
+    def _close_part(self) -> None:
+        if self._part is not None:
+            self._closing.append(self._pool.submit(self._part.close))
+            self._part = None
+
+    def seal(self) -> None:
+        """Make everything durable."""
+        self._close_part()
+        for closing in self._closing:
+            closing.result()
+        if not self._sealed:
+            sync_directory(self._run)
+            sync_directory(self._run.parent)
+            self._sealed = True
+
+    def publish(self) -> None:
+        """Make everything visible at once. Raises IndexUnavailable."""
+        if self._published:
+            return
+        self.seal()
+        parts = tuple(closing.result() for closing in self._closing)
+        try:
+            self._case.publish(
+                Manifest(self._case.case_id, self._shard, parts), run=self._run, append=self._append
+            )
+        except OSError as error:
+            raise IndexUnavailable(f"The index cannot be written: {error.strerror}.") from error
+        self._published = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._part = None
+        if not self._published:
+            remove_tree(self._run)
+        self._lock.close()
+
+
+def stored_documents(part: Any) -> Iterator[Document]:
+    """Yield every document of an opened part."""
+    return (text.load(data) for data in part.everything())
