@@ -37,6 +37,7 @@ from cases.parsers.evtx_records import make_record
 from cases.records import RAW_LIMIT, Damage, ParseError, Record
 
 _REASON_LIMIT: Final = 200
+_SCATTERED: Final = 16
 #: Nobody looks at more than this of a damaged part.
 _LONGEST: Final = 64 * 1024 * 1024
 
@@ -71,7 +72,7 @@ class EvtxParser(Parser):
         """Yield the records chunk by chunk, in the order of the file."""
         if not self.accepts(source):
             raise ParseError("This is no Windows event log: it has no signature of one.")
-        header = read_file_header(source.head[:4096])
+        header = read_file_header(source.head)
         if header.faults:
             span = (0, min(header.size, len(source.head)))
             yield Damage("file header", _sentence("The file header", header.faults), b"", span)
@@ -111,10 +112,10 @@ def _skip(stream: BinaryIO, offset: int) -> None:
 
 def _is_record(found: bytes, position: str) -> bool:
     number = position.split()[1]
-    if len(found) < 24 or not number.isdecimal():
+    if len(found) < 28 or not number.isdecimal() or int.from_bytes(found[8:16], "little") != int(number):
         return False
-    # The signature of a damaged record may be what is damaged.
-    return found.startswith(RECORD_MAGIC) or int.from_bytes(found[8:16], "little") == int(number)
+    # Of a damaged record one end may be gone.
+    return found.startswith(RECORD_MAGIC) or int.from_bytes(found[-4:], "little") == len(found)
 
 
 class _Log:
@@ -143,8 +144,9 @@ class _Log:
             yield self._cut(index, offset, block, whole)
             if not self.recover and not data_matches(whole):
                 return
-            block = whole
-        yield from _Chunk(self, index, offset, block).read()
+            yield from _Chunk(self, index, offset, whole, len(block)).read()
+            return
+        yield from _Chunk(self, index, offset, block, CHUNK_SIZE).read()
 
     def close(self) -> Iterator[Damage]:
         """Yield what is missing at the end of the file, by its header."""
@@ -162,14 +164,19 @@ class _Log:
         first = self.seen - len(empty) - (0 if self._is_last(empty) else 1)
         name = f"chunk {first}" if count == 1 else f"chunks {first} to {first + count - 1}"
         reason = f"{count} chunk{'s' * (count > 1)} of zeros among chunks in use: the records are gone."
-        yield Damage(name, reason, b"", (empty[0], count * CHUNK_SIZE))
+        end = min(empty[0] + count * CHUNK_SIZE, self.end)
+        yield Damage(name, reason, b"", (empty[0], end - empty[0]))
 
     def _is_last(self, empty: list[int]) -> bool:
         return empty[-1] + CHUNK_SIZE >= self.end
 
     def _cut(self, index: int, offset: int, block: bytes, whole: bytes) -> Damage:
         reason = f"The file ends inside a chunk, after {len(block)} of {CHUNK_SIZE} bytes"
-        count = len(walk(whole, recover=False).entries) if block.startswith(CHUNK_MAGIC) else 0
+        count = (
+            len(walk(whole, recover=False, available=len(block)).entries)
+            if block.startswith(CHUNK_MAGIC)
+            else 0
+        )
         if count and not data_matches(whole):
             reason += f"; about {count} records in it cannot be checked (option recover=yes reads them)"
         return Damage(f"chunk {index}, cut off", f"{reason}.", block[:RAW_LIMIT], (offset, len(block)))
@@ -182,8 +189,11 @@ class _Numbers:
         self._starts: list[int] = []
         self._ends: list[int] = []
 
-    def are_new(self, low: int, high: int) -> bool:
-        """Take a range of numbers; return whether none of them was in one before."""
+    def are_new(self, numbers: list[int]) -> bool:
+        """Take the numbers of a chunk; return whether none of them was there before."""
+        return all([self._is_new(low, high) for low, high in _runs(numbers)])  # noqa: C419 - take all
+
+    def _is_new(self, low: int, high: int) -> bool:
         place = bisect_left(self._ends, low)
         if place < len(self._starts) and self._starts[place] <= high:
             return False
@@ -195,25 +205,40 @@ class _Numbers:
         return True
 
 
+def _runs(numbers: list[int]) -> list[tuple[int, int]]:
+    """Return numbers as ranges; as one of them all if they are too scattered to be a log's."""
+    low, high = min(numbers), max(numbers)
+    if high - low == len(numbers) - 1:
+        return [(low, high)]
+    runs: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if runs and number <= runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], number)
+        else:
+            runs.append((number, number))
+    return runs if len(runs) <= _SCATTERED else [(low, high)]
+
+
 class _Chunk:
     """One chunk of a log: walks its chain, has it read, and joins both."""
 
-    def __init__(self, log: _Log, index: int, offset: int, content: bytes) -> None:
+    def __init__(self, log: _Log, index: int, offset: int, content: bytes, available: int) -> None:
         self.log = log
         self.index = index
         self.offset = offset
         self.content = content
+        self.available = available
 
     def read(self) -> Iterator[Record | Damage]:
         """Yield the records of the chunk and the damages in their places."""
         faults = header_faults(self.content, has_checksums=self.log.has_checksums)
         if faults:
-            span = (self.offset, CHUNK_SIZE)
+            span = (self.offset, self.available)
             reason = _sentence("The chunk", faults)
             yield Damage(f"chunk {self.index}", reason, self.content[:FIRST_RECORD], span)
             if not (self.content.startswith(CHUNK_MAGIC) or self._is_vouched_for()):
                 return
-        chain = walk(self.content, recover=self.log.recover)
+        chain = walk(self.content, recover=self.log.recover, available=self.available)
         yield from self._records(chain)
         if chain.lost is not None:
             yield self._break(chain, chain.lost)
@@ -240,15 +265,19 @@ class _Chunk:
 
     def _names(self, entries: list[Entry]) -> list[str]:
         """Return a name for every record that no other of the log has."""
-        numbers = [entry.number for entry in entries]
-        if not numbers:
-            return []
-        is_new = self.log.numbers.are_new(min(numbers), max(numbers))
-        if len(set(numbers)) < len(numbers):
-            return [f"record {entry.number} (chunk {self.index} at {entry.offset})" for entry in entries]
-        if is_new:
+        numbers = [entry.number for entry in entries if entry.number >= 0]
+        is_new = not numbers or self.log.numbers.are_new(numbers)
+        is_single = len(set(numbers)) == len(numbers)
+        if is_new and is_single and len(numbers) == len(entries):
             return [f"record {number}" for number in numbers]
-        return [f"record {number} (chunk {self.index})" for number in numbers]
+        return [self._name(entry, is_new=is_new, is_single=is_single) for entry in entries]
+
+    def _name(self, entry: Entry, *, is_new: bool, is_single: bool) -> str:
+        if entry.number < 0:
+            return f"chunk {self.index} at {entry.offset}"
+        if not is_single:
+            return f"record {entry.number} (chunk {self.index} at {entry.offset})"
+        return f"record {entry.number}" if is_new else f"record {entry.number} (chunk {self.index})"
 
     def _damage(self, entry: Entry, name: str, reason: str) -> Damage:
         found = self.content[entry.offset : entry.offset + entry.size]
@@ -283,9 +312,12 @@ def _read_texts(content: bytes, chain: Chain) -> tuple[Iterable[str | None], Ite
 
 
 def _read_one_by_one(image: bytearray, chain: Chain) -> tuple[Iterable[str | None], Iterator[str]]:
-    """Read a chunk in which not everything can be read: records are told apart by their places."""
+    """Read a chunk in which not everything can be read: records are told apart by their places.
+
+    What is damaged in their headers must not end the reading, so they are written anew.
+    """
     for number, entry in enumerate(chain.entries):
-        struct.pack_into("<4sIQ", image, 4096 + entry.offset, RECORD_MAGIC, entry.size, number)
+        struct.pack_into("<4sIQQ", image, 4096 + entry.offset, RECORD_MAGIC, entry.size, number, 0)
     found, reasons = _convert(image)
     if not found:  # the tables of strings and templates can be what is damaged; they only speed reading up
         image[4096 + 128 : 4096 + FIRST_RECORD] = bytes(FIRST_RECORD - 128)
@@ -305,7 +337,8 @@ def _convert(image: bytes | bytearray) -> tuple[list[tuple[int, str]], list[str]
                     found.append((record["event_record_id"], record["data"]))  # noqa: PERF401
         except (RuntimeError, ValueError, OSError) as error:
             return found, [_clean(str(error))]
-    return found, [_clean(str(warning.message)) for warning in caught]
+    said = [warning.message for warning in caught if warning.category is RuntimeWarning]
+    return found, [_clean(str(message)) for message in said]
 
 
 def _clean(reason: str) -> str:

@@ -21,6 +21,7 @@ RECORD_MAGIC: Final = b"**\x00\x00"
 CHUNK_SIZE: Final = 65536
 #: Header, string table and template table come before the first record.
 FIRST_RECORD: Final = 512
+_USUAL_SIZE: Final = 4096
 #: Record header of 24 bytes and the size once more.
 _SMALLEST: Final = 28
 #: Set in the flags of a file and of a chunk when no checksums are kept.
@@ -44,7 +45,10 @@ class FileHeader:
 
 
 class Entry(NamedTuple):
-    """A record of the chain; `fault` says why it cannot be one, `offset` is within the chunk."""
+    """A record of the chain; `fault` says why it cannot be one, `offset` is within the chunk.
+
+    `number` is -1 where the header that would tell it is overwritten.
+    """
 
     offset: int
     size: int
@@ -69,7 +73,10 @@ class Chain:
 
 
 def read_file_header(block: bytes) -> FileHeader:
-    """Return what the file header says. Raises ParseError for a file that ends inside it."""
+    """Return what the file header says, of which `block` is the beginning, with the first chunk.
+
+    Raises ParseError for a file that ends inside it.
+    """
     if block.startswith(CHUNK_MAGIC):  # chunks carved out of an image, without a file header
         return FileHeader(size=0, chunks=0, has_checksums=True)
     if len(block) < 128:
@@ -82,13 +89,13 @@ def read_file_header(block: bytes) -> FileHeader:
         faults.append("it has no signature")
     if major != 3:
         faults.append(f"its version is {major}, not 3")
-    if not 128 <= size <= CHUNK_SIZE:
+    if size != _USUAL_SIZE and block[size : size + 8] != CHUNK_MAGIC:
         faults.append(f"it claims a size of {size} bytes")
-        size = 4096
+        size = _USUAL_SIZE
     if has_checksums and zlib.crc32(block[:120]) != checksum:
         faults.append("its checksum does not match")
     if faults:  # then it is no witness for what is missing either
-        return FileHeader(size if magic == FILE_MAGIC else 4096, 0, has_checksums, tuple(faults))
+        return FileHeader(size, 0, has_checksums, tuple(faults))
     return FileHeader(size, chunks, has_checksums)
 
 
@@ -145,7 +152,7 @@ def data_matches(chunk: bytes) -> bool:
     free = free_space(chunk)
     if free is None or free > len(chunk) or free == FIRST_RECORD:
         return False
-    return zlib.crc32(memoryview(chunk)[FIRST_RECORD:free]) == _CHUNK.unpack_from(chunk)[8]
+    return zlib.crc32(memoryview(chunk)[FIRST_RECORD:free]) == int(_CHUNK.unpack_from(chunk)[8])
 
 
 def free_space(chunk: bytes) -> int | None:
@@ -159,14 +166,16 @@ def last_number(chunk: bytes) -> int:
     return int(_CHUNK.unpack_from(chunk)[4])
 
 
-def walk(chunk: bytes, *, recover: bool) -> Chain:
+def walk(chunk: bytes, *, recover: bool, available: int = CHUNK_SIZE) -> Chain:
     """Return the records of a chunk, in order, with those that are damaged.
+
+    Only the first `available` bytes are evidence: what follows in a chunk that was cut is filling.
 
     Where the chain breaks it is taken up again if the sizes at the ends of the records lead
     back to the break; with `recover` at the next whole record, whatever lies between.
     """
     free = free_space(chunk)
-    chain = Chain(limit=min(free or CHUNK_SIZE, len(chunk)))
+    chain = Chain(limit=min(free or CHUNK_SIZE, available))
     limit, offset = chain.limit, FIRST_RECORD
     entries = chain.entries
     while offset + _SMALLEST <= limit:
@@ -190,7 +199,7 @@ def walk(chunk: bytes, *, recover: bool) -> Chain:
         entries += found
         offset = found[-1].offset + found[-1].size
     else:
-        if free is not None and offset != limit:
+        if free is not None and offset < limit:
             chain.lost = offset
     chain.end = offset
     chain.whole = all(not entry.fault for entry in entries)
@@ -202,9 +211,9 @@ def _take_up(chunk: bytes, start: int, limit: int, *, recover: bool) -> list[Ent
     dead: set[int] = set()
     for place in _candidates(chunk, start + _SMALLEST, limit):
         if back := _lead_back(chunk, place, start, dead):
-            return [_damaged(chunk, offset, size) for offset, size in back]
+            return [Entry(offset, size, -1, 0, "its header is overwritten") for offset, size in back]
         if recover and place < limit:
-            return [_damaged(chunk, start, place - start)]
+            return [Entry(start, place - start, -1, 0, "the chain of records has a gap here")]
     return []
 
 
@@ -235,8 +244,3 @@ def _lead_back(chunk: bytes, place: int, start: int, dead: set[int]) -> list[tup
         place -= size
         found.append((place, size))
     return found[::-1]
-
-
-def _damaged(chunk: bytes, offset: int, size: int) -> Entry:
-    number = _RECORD.unpack_from(chunk, offset)[2]
-    return Entry(offset, size, number, 0, "its header is overwritten")

@@ -79,7 +79,8 @@ def log(tmp_path: Path) -> Path:
 
 
 def by_crate(path: Path) -> list[dict[str, Any]]:
-    return [orjson.loads(record["data"])["Event"] for record in PyEvtxParser(str(path)).records_json()]
+    found = PyEvtxParser(str(path)).records_json()
+    return [orjson.loads(record["data"])["Event"] for record in found if record]
 
 
 def by_libevtx(path: Path) -> list[ET.Element]:
