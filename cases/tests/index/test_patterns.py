@@ -29,7 +29,7 @@ _PARTS = st.lists(st.sampled_from([ANY, ONE, "a", "b", "ab"]), min_size=1, max_s
 def test_a_pattern_means_what_the_equal_expression_means(
     parts: tuple[str | Wildcard, ...], text: str, whole: bool
 ) -> None:
-    source = "".join({ANY: ".*", ONE: "."}.get(part, part) for part in parts)  # type: ignore[call-overload]
+    source = "".join(part if isinstance(part, str) else {"*": ".*", "?": "."}[part.sign] for part in parts)
     match = (re.fullmatch if whole else re.search)(source, text, re.DOTALL)
     assert pattern_test(parts, whole=whole)(text) is (match is not None)
 
