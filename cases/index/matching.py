@@ -75,13 +75,23 @@ def value_test(node: Equals | NumberRange) -> Callable[[Any], bool]:
 def field_values(document: Document, field: Field) -> Iterator[Any]:
     """Yield the scalars a document has in a field; a list gives each of its elements."""
     if field.attribute:
-        yield from (value for name, value in flatten(document["attributes"]) if name == field.name)
+        yield from _attribute_values(document["attributes"], field.name)
         return
     value = document[field.name]
     if isinstance(value, list):
         yield from value
     elif value is not None:
         yield value
+
+
+def _attribute_values(attributes: dict[str, Any], name: str) -> Iterator[Any]:
+    """The values that `flatten` gives this name, without flattening what cannot have it."""
+    for key, value in attributes.items():
+        if not isinstance(value, dict | list):
+            if key == name and value is not None:
+                yield value
+        elif name.startswith(key):
+            yield from (held for dotted, held in flatten({key: value}) if dotted == name)
 
 
 def field_texts(document: Document, field: Field) -> list[str]:

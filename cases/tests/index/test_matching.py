@@ -6,8 +6,11 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cases.index.matching import compile_test, field_texts, field_values
+from cases.index.text import flatten
 from cases.index.tree import (
     ANY,
     MESSAGE,
@@ -256,6 +259,22 @@ def test_dotted_names_and_nested_objects_are_the_same_field() -> None:
     document = event(attributes={"a.b": 1, "a": {"b": [{"c": 2}, 3]}})
     assert list(field_values(document, Field("a.b", attribute=True))) == [1, 3]
     assert field_texts(document, Field("a.b.c", attribute=True)) == ["2"]
+
+
+_BAGS = st.dictionaries(
+    st.sampled_from(["", "a", "a.a", "b", "."]),
+    st.recursive(
+        st.none() | st.integers(0, 3),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["", "a", "."]), inner),
+        max_leaves=6,
+    ),
+)
+
+
+@given(_BAGS, st.sampled_from(["", "a", "a.a", "a.a.a", "a.", "..", "...", "b", "b.a"]))
+def test_the_values_of_a_name_are_those_of_the_flattened_bag(bag: dict[str, Any], name: str) -> None:
+    flat = [value for dotted, value in flatten(bag) if dotted == name]
+    assert list(field_values(event(attributes=bag), Field(name, attribute=True))) == flat
 
 
 def test_values_nested_a_thousand_deep_are_read() -> None:
