@@ -86,7 +86,7 @@ _PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=1000, deadline=1000)
+@settings(max_examples=1000)
 @given(st.lists(_PIECES, max_size=25).map("".join) | st.text(max_size=60))
 @example("/[[:foo:]]/")
 @example("host:/\\Q\\E/")
