@@ -271,7 +271,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 32 * 1024**2
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 
 STATIC_URL = "/static/"
-STATIC_ROOT = HOME / "static"
+STATIC_ROOT = _directory(HOME / "static")
 STATICFILES_DIRS = [BASE_DIR / "datamortem" / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -164,6 +164,8 @@ class _Intake:
     def __init__(self, routes: EvidenceRoutes, request: Request) -> None:
         self.routes = routes
         self.request = request
+        if "upload" not in request.FILES:  # nothing was announced, so nothing is read
+            raise FileMissing("Send a form with a file, and its Content-Length.", field=FILE)
         self.upload: Upload = request.FILES["upload"]
         self.key = key_of(request)
         self.answer: IdempotentAnswer | None = None
