@@ -248,11 +248,13 @@ class _Unpacked(_Inflating):
         while True:
             if self._unpacker is None and not self._begin_member():
                 return b""
-            if self._waiting or not self._unpacker.needs_input:
-                data, self._waiting = self._waiting, b""
-            elif not (data := self._take()):
-                raise EOFError("it ends in the middle")
+            is_fed = self._waiting or not self._unpacker.needs_input
+            data = self._waiting if is_fed else self._take()
+            self._waiting = b""
             unpacked: bytes = self._unpacker.decompress(data, size)
+            # At the end zlib is asked once more: it holds back what did not fit the last time.
+            if not (is_fed or data or unpacked or self._unpacker.eof):
+                raise EOFError("it ends in the middle")
             if self._unpacker.eof:
                 self._waiting = self._unpacker.unused_data
                 self._unpacker = None
