@@ -161,7 +161,7 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
     @display(description="Password")
     def password_page(self, user: User) -> SafeString:
         """Return the link to where it is set anew; the hash stays unseen."""
-        return format_html('<a href="../password/">Set a new password</a>')
+        return format_html('<a href="{}">{}</a>', "../password/", "Set a new password")
 
 
 def _is_top(user: Any) -> bool:

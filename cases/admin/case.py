@@ -109,14 +109,21 @@ class CaseAdmin(ScopedAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """Show the case; what a service refuses is told on the same page."""
-        shown = self.get_object(request, object_id) if object_id and request.method == "GET" else None
-        extra = {**(extra_context or {}), **(panels(shown) if shown else {})}
         try:
-            return super().changeform_view(request, object_id, form_url, extra)  # type: ignore[no-any-return]
+            return super().changeform_view(request, object_id, form_url, extra_context)  # type: ignore[no-any-return]
         except DomainError as refusal:
             message = refusal
         perform(request, _refuse(message), "")
         return HttpResponseRedirect(request.path)
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Show the case as it is stored above what is being said about it."""
+        stored = self.get_object(request, context["object_id"])
+        if stored is not None:
+            context.update(panels(stored))
+        return super().render_change_form(request, context, *args, **kwargs)  # type: ignore[no-any-return]
 
     def get_urls(self) -> list[URLPattern]:
         """Add the door for the buttons of the page."""
