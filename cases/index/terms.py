@@ -12,7 +12,7 @@ from typing import Final
 from cases.index.patterns import BadExpression, pattern_test, regex_test
 from cases.index.text import fold, number, words
 from cases.index.times import read_time
-from cases.index.tokens import Bound, Expression, Mixed, QueryError, Quoted, Range, Term, Text, shown
+from cases.index.tokens import SPECIAL, Bound, Expression, Mixed, QueryError, Quoted, Range, Term, Text, shown
 from cases.index.tree import (
     ANY,
     COMMENT,
@@ -99,7 +99,7 @@ def _words(text: str, at: int, field: Field | None, slop: int) -> Words:
             raise QueryError(f"{text} is no operator here: {_OPERATORS[text]}.", at)
         if not text:
             raise QueryError("there is nothing between these quotes.", at)
-        signs = "".join(f"\\{sign}" if sign in '+-!(){}[]^"~*?:\\/&|<>= ' else sign for sign in shown(text))
+        signs = "".join(f"\\{sign}" if sign in SPECIAL or sign == " " else sign for sign in shown(text))
         raise QueryError(
             f"there is no letter or digit to look for; look for other signs with a pattern: *{signs}*", at
         )

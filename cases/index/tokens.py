@@ -99,7 +99,7 @@ MAX_SLOP: Final = 10_000
 
 #: Characters whose meaning a backslash takes away. Of these `/ + - ! = & < >` may stand inside an
 #: unquoted text as they are.
-_SPECIAL: Final = frozenset('+-!(){}[]^"~*?:\\/&|<>=')
+SPECIAL: Final = frozenset('+-!(){}[]^"~*?:\\/&|<>=')
 _PLAIN: Final = re.compile(r'[^\s\\()\[\]{}"^~:|*?]+')
 _SIGNS: Final = {"*": ANY, "?": ONE}
 _QUOTED: Final = re.compile(r'"([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL)
@@ -214,7 +214,7 @@ class Scanner:
 
     def _escaped(self) -> str:
         char = self.peek(1)
-        if char not in _SPECIAL and not char.isspace():
+        if char not in SPECIAL and not char.isspace():
             self.fail(
                 "a single backslash takes the meaning from a special character, and none follows."
                 ' Double it (*\\\\Temp\\\\*.exe) or put the text in quotes ("C:\\Temp").'
