@@ -8,6 +8,7 @@ from django import template
 from django.utils.safestring import SafeString
 
 from cases.index.document import Document
+from cases.visible import plain as _plain
 from cases.visible import visible as _visible
 
 register = template.Library()
@@ -26,6 +27,12 @@ _WORDS: Final = {
 def visible(value: object) -> SafeString:
     """Return text in which characters that hide or reorder others are shown by their code."""
     return _visible("" if value is None else value)
+
+
+@register.filter
+def plain(value: object) -> str:
+    """Return the same as text, for titles and labels, which take no markup."""
+    return _plain("" if value is None else value)
 
 
 @register.filter
