@@ -203,7 +203,7 @@ def _account(attributes: Attributes, category: str | None) -> str | None:
     """Return who it is about: whom a logon was for, else who did it, else the process's account."""
     get = attributes.get
     if category in TARGET_FIRST and (name := get("TargetUserName")) not in _NOTHING:
-        return str(name)
+        return str(name).partition("@")[0] or str(name)  # Kerberos writes user@REALM (4769)
     name = get("SubjectUserName")
     if name in _NOTHING:
         name = get("User")
