@@ -20,12 +20,13 @@ from cases.records import RAW_LIMIT, Damage, ParseError
 
 _BLOCK: Final = 256 * 1024
 #: What may be read again while looking for the next whole record; more is no document but noise.
-_REREAD_LIMIT: Final = 16 * LINE_LIMIT
+_REREAD_LIMIT: Final = 4 * LINE_LIMIT
 _ENVELOPE_LIMIT: Final = 64 * 1024
 
 _STRING: Final = rb'"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+"'
 _TOKEN: Final = re.compile(_STRING + rb'|[{}\[\]"]')
 _OPENING: Final = re.compile(rb"\{\s*(" + _STRING + rb")\s*:")
+_FRESH: Final = re.compile(rb"(?<=\n)[ \t,]*+\{")
 _EVENT: Final = re.compile(rb'\{\s*"event_[0-9]+"\s*:\s*\{')
 _KEY: Final = re.compile(rb'"(\w{1,32})"\s*:\s*$')
 
@@ -48,21 +49,18 @@ class Frame(NamedTuple):
 
 
 class Element(NamedTuple):
-    """One record as found. `envelope` holds the members of the object around its list."""
+    """One record as found, and read. `envelope` holds the members of the object around its list."""
 
     number: int
     span: tuple[int, int] | None
     raw: bytes
+    value: dict[str, Any]
     envelope: dict[str, Any]
 
     @property
     def position(self) -> str:
         """The record's name for people."""
         return f"record {self.number}"
-
-    def damage(self, reason: str) -> Damage:
-        """Return the record that this element should have been and is not."""
-        return Damage(self.position, reason, self.raw[:RAW_LIMIT], self.span)
 
 
 def find_frame(head: bytes) -> Frame | None:
@@ -142,15 +140,15 @@ def _goes_on(line: bytes, rest: bytes) -> bool:
     return last in b"[:" or following in b",}]"
 
 
-def read_elements(stream: BinaryIO, frame: Frame) -> Iterator[Element | Damage]:
+def read_elements(stream: BinaryIO, frame: Frame, reader: ObjectReader) -> Iterator[Element | Damage]:
     """Yield every record of a document, or the damage in its place."""
-    return _Walk(stream, frame).run()
+    return _Walk(stream, frame, reader).run()
 
 
 class _Walk:
     """One way through a document. Offsets count bytes of the content, places those of the buffer."""
 
-    def __init__(self, stream: BinaryIO, frame: Frame) -> None:
+    def __init__(self, stream: BinaryIO, frame: Frame, reader: ObjectReader) -> None:
         read = getattr(stream, "read1", stream.read)  # one step at a time: an error takes nothing along
         first = read(_BLOCK)
         name = next((name for mark, name in UTF16_MARKS if first.startswith(mark)), None)
@@ -161,13 +159,14 @@ class _Walk:
             partial(read, _BLOCK) if name is None else _recoded(first, read, name)
         )
         self._frame = frame
+        self._reader = reader
         self._at = 0  # where to go on
         self._is_hungry = False  # the buffer is used up
         self._has_ended = False
         self._open: list[bytes] = []  # brackets open outside of records
         self._is_in_list = False  # inside the list of the frame's name
         self._start: int | None = None  # of the record being read
-        self._depth = 0  # brackets open in it
+        self._inner: list[bytes] = []  # brackets open in it
         self._gap: int | None = None if frame.depth else 0  # where what follows a record begins
         self._outer: int | None = None  # of the object around a list
         self._envelope: dict[str, Any] = {}
@@ -222,16 +221,20 @@ class _Walk:
                     return
             elif token in (b"{", b"["):
                 if self._start is not None:
-                    self._depth += 1
+                    self._inner.append(token)
                 else:
                     yield from self._begin(token, match.start())
             elif token in (b"}", b"]"):
                 if self._start is None:
                     yield from self._leave(token, match.start())
                     continue
-                self._depth -= 1
-                if self._depth == 0:
+                if (self._inner.pop() == b"{") != (token == b"}"):
+                    yield self._pass_over("Its brackets do not match.")
+                    return
+                if not self._inner:
                     yield self._element(match.end())
+                    if self._at != match.end():
+                        return
         self._at, self._is_hungry = len(buffer), True
 
     def _begin(self, token: bytes, place: int) -> Iterator[Damage]:
@@ -239,7 +242,7 @@ class _Walk:
         depth, key = self._frame.depth, self._frame.key
         if len(self._open) == depth and (key is None or self._is_in_list):
             yield from self._close_gap(place)
-            self._start, self._depth = place, 1
+            self._start, self._inner = place, [token]
             return
         if not self._open:
             self._outer, self._envelope = place, {}
@@ -270,12 +273,18 @@ class _Walk:
         if self._gap is not None and self._buffer[self._gap : place].strip(b" \t\r\n,\x1e"):
             yield self._damage(self._gap, place, "No JSON object.")
 
-    def _element(self, end: int) -> Element:
-        start, self._start = self._start or 0, None
+    def _element(self, end: int) -> Element | Damage:
+        """Read what stands between two brackets; what is no object is passed over."""
+        start = self._start or 0
+        raw = self._buffer[start:end]
+        try:
+            value = self._reader.read(raw)
+        except ValueError as error:
+            return self._pass_over(str(error), end)
+        self._start, self._gap = None, None if self._frame.is_named else end
         self._number += 1
-        self._gap = None if self._frame.is_named else end
         span = (self._offset + start, end - start) if self._is_utf8 else None
-        return Element(self._number, span, self._buffer[start:end], self._envelope)
+        return Element(self._number, span, raw, value, self._envelope)
 
     def _damage(self, start: int, end: int, reason: str) -> Damage:
         self._number += 1
@@ -283,30 +292,43 @@ class _Walk:
         raw = self._buffer[start : min(end, start + RAW_LIMIT)]
         return Damage(f"record {self._number}", reason, raw, span)
 
-    def _pass_over(self, reason: str) -> Damage:
-        """Give a record up, and go on at the next that begins with the same name."""
+    def _pass_over(self, reason: str, end: int | None = None) -> Damage:
+        """Give a record up, and go on at the next that begins with the same name.
+
+        That may be inside of what its brackets seem to span, of which `end` is the end.
+        """
         start, self._start = self._start or 0, None
         opening = _OPENING.match(self._buffer, start)
-        name = re.escape(opening[1]) if opening else None
-        alike = re.compile(rb"\{\s*+" + name + rb"\s*+:" if name else rb"(?<=\n)[ \t,]*+\{")
+        alike = re.compile(rb"\{\s*+" + re.escape(opening[1]) + rb"\s*+:") if opening else _FRESH
         damage = self._damage(start, len(self._buffer), reason)
-        begun, found = self._offset + start, alike.search(self._buffer, start + 1)
+        begun, reached = self._offset + start, self._offset + self._at
+        if end is None:
+            found = self._search(alike, begun)
+            self._is_hungry = found is None
+            if found is None:
+                self._open = []
+            self._at = len(self._buffer) if found is None else found
+        else:
+            inside = alike.search(self._buffer, start + 1, end) if opening else None
+            self._at = inside.start() if inside else end
+        self._outer, self._gap = None, None if self._frame.is_named else self._at
+        self._reread += max(reached - self._offset - self._at, 0)
+        if self._reread > _REREAD_LIMIT:
+            raise ParseError("The document is too damaged to find its records.")
+        damage.span = (begun, self._offset + self._at - begun) if self._is_utf8 else None
+        damage.raw = damage.raw[: self._offset + self._at - begun]
+        return damage
+
+    def _search(self, alike: re.Pattern[bytes], begun: int) -> int | None:
+        """Return the next place like this behind an offset, having read on for it."""
+        found = alike.search(self._buffer, begun - self._offset + 1)
         while found is None and not self._has_ended:
             block = self._read()
             self._has_ended = not block
             keep = max(len(self._buffer) - 4096, 0)
             self._buffer, self._offset = self._buffer[keep:] + block, self._offset + keep
-            found = alike.search(self._buffer, 0 if self._offset > begun else begun - self._offset + 1)
-        self._at = found.start() if found else len(self._buffer)
-        self._is_hungry = found is None
-        self._outer, self._gap = None, None if self._frame.is_named else self._at
-        if found is None:
-            self._open = []
-        self._reread += len(self._buffer) - self._at
-        if self._reread > _REREAD_LIMIT:
-            raise ParseError("The document is too damaged to find its records.")
-        damage.span = (begun, self._offset + self._at - begun) if self._is_utf8 else None
-        return damage
+            found = alike.search(self._buffer, max(begun - self._offset + 1, 0))
+        return found.start() if found else None
 
 
 def _recoded(first: bytes, read: Callable[[int], bytes], name: str) -> Callable[[], bytes]:

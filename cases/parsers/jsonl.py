@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import islice
-from typing import Any, ClassVar, Final
+from typing import Any, BinaryIO, ClassVar, Final
 
 from cases.parsers.base import HEAD_SIZE, Parser, Source
 from cases.parsers.clock import FIELD_OPTIONS, TIME_OPTIONS, Clock, check_options, time_texts
@@ -16,7 +16,7 @@ from cases.parsers.lines import Line, as_utf8, read_lines
 from cases.parsers.plaso import is_event, read_event_time
 from cases.parsers.shape import READ_NOTE, add_note, make_record
 from cases.parsers.spans import read_span
-from cases.records import Damage, ParseError, Record
+from cases.records import RAW_LIMIT, Damage, ParseError, Record
 
 #: How many lines are looked at for choosing; half of them have to be objects.
 _LOOK: Final = 20
@@ -43,7 +43,7 @@ class JsonLines(Parser):
             return lines[0].lstrip()[:1] == b"{" and (_is_object(lines[0]) or _is_cut(source.head, lines[0]))
         # The last line of the head is cut in most files.
         looked = lines[:-1][:_LOOK] if len(lines) <= _LOOK else lines[:_LOOK]
-        return 2 * sum(map(_is_object, looked)) >= len(looked)
+        return bool(looked) and 2 * sum(map(_is_object, looked)) >= len(looked)
 
     def parse(self, source: Source) -> Iterator[Record | Damage]:
         """Yield an event for each object, with all its fields as attributes."""
@@ -53,14 +53,14 @@ class JsonLines(Parser):
         clock = Clock(source.context, lambda: time_texts(_bodies(source), plan_of))
         reader = ObjectReader()
         with source.open() as stream:
-            for entry in _entries(source, stream):
+            for entry in _entries(source, stream, reader):
                 if isinstance(entry, Damage):
                     yield entry
                     continue
                 try:
-                    found = reader.read(entry.raw)
+                    found = _value(entry, reader)
                 except ValueError as error:
-                    yield entry.damage(str(error))
+                    yield Damage(entry.position, str(error), entry.raw[:RAW_LIMIT], entry.span)
                     continue
                 if reader.repeated:
                     _note_repeated(found, reader.repeated)
@@ -71,26 +71,30 @@ class JsonLines(Parser):
         if span is not None:
             return read_span(source, span)
         with source.open() as stream:
-            for entry in _entries(source, stream):
+            for entry in _entries(source, stream, ObjectReader()):
                 if not isinstance(entry, Damage) and entry.position == position:
                     return entry.raw
         raise ParseError(f"There is no {position[:64]}.")
 
 
-def _entries(source: Source, stream: Any) -> Iterator[Line | Element | Damage]:
+def _entries(source: Source, stream: BinaryIO, reader: ObjectReader) -> Iterator[Line | Element | Damage]:
     frame = find_frame(source.head)
-    return read_lines(stream) if frame is None else read_elements(stream, frame)
+    return read_lines(stream) if frame is None else read_elements(stream, frame, reader)
+
+
+def _value(entry: Line | Element, reader: ObjectReader) -> dict[str, Any]:
+    return entry.value if isinstance(entry, Element) else reader.read(entry.raw)
 
 
 def _bodies(source: Source) -> Iterator[Mapping[str, Any]]:
     """Yield the objects anew, for a look ahead."""
     reader = ObjectReader()
     with source.open() as stream:
-        for entry in _entries(source, stream):
+        for entry in _entries(source, stream, reader):
             if isinstance(entry, Damage):
                 continue
             try:
-                yield _body(reader.read(entry.raw))
+                yield _body(_value(entry, reader))
             except ValueError:
                 continue  # the reading itself reports it
 

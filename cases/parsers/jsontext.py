@@ -47,7 +47,11 @@ class ObjectReader:
 
     def _scanner(self, parse_int: Any) -> Callable[[str, int], tuple[Any, int]]:
         decoder = json.JSONDecoder(
-            object_pairs_hook=self._pairs, parse_float=_float, parse_int=parse_int, parse_constant=str
+            object_pairs_hook=self._pairs,
+            parse_float=_float,
+            parse_int=parse_int,
+            parse_constant=str,
+            strict=False,  # control characters stand in texts as they are: many programs write so
         )
         scan: Callable[[str, int], tuple[Any, int]] = make_scanner(decoder)  # type: ignore[arg-type]
         return scan

@@ -20,6 +20,7 @@ READ_NOTE: Final = "read_note"
 
 #: A message put together from fields ends here; the attributes hold everything.
 MESSAGE_LIMIT: Final = 2000
+_EMPTY: Final = "(empty)"
 _NOTHING: Final = frozenset(("", "-", "n/a", "none", "null", "(null)", "not available"))
 _NOTHING_LENGTH: Final = max(map(len, _NOTHING))
 
@@ -95,7 +96,7 @@ def _message(holder: Mapping[str, Any], plan: Plan) -> str:
             return _from_bytes(value)
         elif isinstance(value, int | float | dict | list) and value not in ({}, []):
             return render({path[0]: value})
-    return render(holder, first=plan.headline)
+    return render(holder, first=plan.headline) or _EMPTY
 
 
 def _from_bytes(codes: list[int]) -> str:
