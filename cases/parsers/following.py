@@ -19,10 +19,13 @@ class Held:
     def __init__(self) -> None:
         self._record: Record | None = None
         self._more: list[str] = []
+        self._full = ""
 
     def swap(self, record: Record | None) -> Record | None:
         """Keep the record and return the one kept before, with the lines that continued it."""
         before, self._record = self._record, record
+        if record is not None:
+            self._full = ""
         if before is not None and self._more:
             before.message = "\n".join((before.message, *self._more))
             self._more = []
@@ -32,11 +35,12 @@ class Held:
         """Append an indented line to the record kept and return None; else the reason why not."""
         record = self._record
         if record is None or record.span is None:
-            return "An indented line without a record that it could continue."
+            return self._full or "An indented line without a record that it could continue."
         start = record.span[0]
         length = line.offset + line.length - start
         if length > RECORD_LIMIT:
-            return f"It continues {record.position}, which has {RECORD_LIMIT} bytes already."
+            self._full = f"It continues {record.position}, which has {RECORD_LIMIT} bytes already."
+            return self._full
         self._more.append(text)
         record.span = (start, length)
         return None

@@ -170,7 +170,8 @@ def _is_unframed(head: bytes) -> bool:
     """
     if not head.startswith(b"<"):
         return False
-    return 2 * len(_BEGINNING.findall(head)) > 3 * (head.count(b"\n") + 1)
+    lines = head.rstrip(b"\n").count(b"\n") + 1
+    return 2 * len(_BEGINNING.findall(head)) > 3 * lines
 
 
 def _beginnings(line: Line) -> list[int] | None:

@@ -53,6 +53,7 @@ _ISO: Final = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?"
     rf"(?: ?(?:{_ZONES})(?=[ :\]]|$))?)(\]?:?)(?:[ \t]|$)"
 )
+_FRACTION: Final = re.compile(r"[.,]([0-9]+)")
 #: RFC 5424 with the nil value for a time.
 _TIMELESS: Final = re.compile(r"(?:[0-9]{1,6} )?<([0-9]{1,3})>1 - ")
 #: Host, application, process id, message id of RFC 5424; what follows is "-" or elements.
@@ -192,22 +193,29 @@ class Reader:
         return None if first_year is None else first_year + passed
 
     def _iso(self, match: re.Match[str], text: str) -> Parts:
+        parts = self._iso_parts(match, text)
+        if (
+            parts.instant is not None
+            and CUT in parts.instant.notes
+            and (fraction := _FRACTION.search(match[4]))
+        ):
+            parts.attributes["fraction"] = f"0.{fraction[1]}"
+        return _with_priority(parts, match[1]) if match[1] else parts
+
+    def _iso_parts(self, match: re.Match[str], text: str) -> Parts:
         pri, version, word, time_text, mark = match.groups()
         instant = read_time(time_text, zone=self._zone)
         note = _noted(instant.notes, None)
         rest = text[match.end() :]
         if version and (parts := self._structured(rest, instant, note)):
-            return _with_priority(parts, pri) if pri else parts
+            return parts
         if word:
-            parts = _parts(instant, note, Tag(None, word, None, None, f"{word}: {rest}", rest))
-        elif level := _LEVEL.match(rest):
-            tag = _split_program(rest[level.end() :])._replace(level=level[1])
-            parts = _parts(instant, note, tag)
-        elif mark or rest[:1] == "[":
-            parts = _parts(instant, note, _split_program(rest))
-        else:
-            parts = _parts(instant, note, self._plain_tag(rest, bool(pri)))
-        return _with_priority(parts, pri) if pri else parts
+            return _parts(instant, note, Tag(None, word, None, None, f"{word}: {rest}", rest))
+        if level := _LEVEL.match(rest):
+            return _parts(instant, note, _split_program(rest[level.end() :])._replace(level=level[1]))
+        if mark or rest[:1] == "[":
+            return _parts(instant, note, _split_program(rest))
+        return _parts(instant, note, self._plain_tag(rest, bool(pri)))
 
     def _plain_tag(self, rest: str, is_forwarded: bool) -> Tag:
         """Tell whether the first word is a host: it is where the line has a priority or a program.

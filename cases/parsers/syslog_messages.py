@@ -42,7 +42,7 @@ _SSH_ENDED: Final = re.compile(
     re.DOTALL,
 )
 _PAM_SESSION: Final = re.compile(
-    r"pam_\w+\(([\w.-]+):session\): session (opened|closed) for user (\S+?)(?:\(uid=(\d+)\))?"
+    r"pam_\w+\(([\w.-]+):session\): session (opened|closed) for user (\S+?)(?=\(uid=|\s|$)(?:\(uid=(\d+)\))?"
     r"(?: by (\S*?)\(uid=(\d+)\))?\s*"
 )
 _PAM_FAILED: Final = re.compile(r"pam_\w+\(([\w.-]+):auth\): authentication failure; (.*)", re.DOTALL)

@@ -18,7 +18,7 @@ _LENGTHS: Final = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 #: Back by more than this is forward over New Year: a year is nearer than half of one.
 _HALF_YEAR: Final = 183
 #: Forward by more than this is a late line from before New Year.
-_LATE: Final = 366 - 15
+_LATE: Final = 366 - 4
 
 
 class YearWalk:
