@@ -78,8 +78,9 @@ def admit(
 ) -> Iterator[Stored]:
     """Take bytes in, hash them on arrival and again from the disk, and yield where they are.
 
-    `room` is about how much will arrive, where the size is not known to the byte. Memory stays flat at any size. The caller registers the content inside the block; if that
-    fails, content nobody held before is removed again.
+    `room` is about how much will arrive, where the size is not known to the byte. Memory stays
+    flat at any size. The caller registers the content inside the block; if that fails, content
+    nobody held before is removed again.
     Raises NoSpace before the first byte when the announced size cannot fit, TooLarge past
     `limit`, Incomplete when fewer bytes arrive than announced. Nothing is left behind then.
     """
