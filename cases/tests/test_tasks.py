@@ -23,6 +23,10 @@ def _is(run: TaskRun | None, status: str) -> bool:
     return run.status == status
 
 
+def _is_read_by(run: TaskRun | None, pid: int) -> bool:
+    return _is(run, RunStatus.RUNNING) and run is not None and run.worker.endswith(f":{pid}")
+
+
 def test_a_worker_does_everything_that_waits_and_ends() -> None:
     case = a_case()
     for number in range(1, 4):
@@ -85,7 +89,7 @@ def test_a_run_that_loses_its_worker_three_times_fails_and_others_go_on() -> Non
     other = receive(case, b"good 20").run
     for _ in range(3):
         with running("worker", "--concurrency", "1") as worker:
-            wait_until(partial(children, worker.pid))
+            wait_until(partial(_is_read_by, run, worker.pid))
             worker.kill()
     with running("worker"):
         wait_until(lambda: _is(run, RunStatus.FAILED))

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from cases import custody, services, tasks
 from cases.engines import engine
 from cases.management.commands._operator import operator
-from cases.models import Case, RunStatus, TaskRun
+from cases.models import Case, Evidence, RunStatus, TaskRun
 
 
 class Command(BaseCommand):
@@ -45,6 +45,8 @@ class Command(BaseCommand):
         failed = [run for run in ended if run.status != RunStatus.SUCCEEDED]
         for run in failed:
             self.stderr.write(f"{case.case_id}: {run.evidence_id}: {run.status}: {run.error_message}")
+        kept = Evidence.objects.filter(case=case).values_list("evidence_uid", flat=True)
+        engine().sweep(case_id=case.case_id, keep=kept)
         events = sum(engine().shards(case_id=case.case_id).values())
         self.stdout.write(f"{case.case_id}: {events} events")
         return len(failed)

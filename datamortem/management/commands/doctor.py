@@ -69,14 +69,17 @@ def _packages() -> Iterator[Finding]:
     pinned = settings.BASE_DIR / "requirements.txt"
     if not pinned.exists():
         return
+    wanted: dict[str, list[str]] = {}  # a package may have one version for each Python
+    for name, pin, marker in _PIN.findall(pinned.read_text("utf-8")):
+        wanted.setdefault(name, []).extend([pin, "missing"] if marker else [pin])
     wrong = []
-    for name, wanted, marker in _PIN.findall(pinned.read_text("utf-8")):
+    for name, pins in wanted.items():
         try:
             found = version(name)
         except PackageNotFoundError:
             found = "missing"
-        if found != wanted and not (found == "missing" and marker):
-            wrong.append(f"{name} {found} (expected {wanted})")
+        if found not in pins:
+            wrong.append(f"{name} {found} (expected {pins[0]})")
     remedy = f"{sys.executable} -m pip install --require-hashes -r requirements.txt" if wrong else ""
     yield Finding("Packages", ", ".join(wrong) or "as pinned in requirements.txt", remedy)
 
