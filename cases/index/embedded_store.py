@@ -234,9 +234,11 @@ def hold(directory: Path) -> Any:
 
 
 def remove_tree(directory: Path) -> None:
-    """Remove a directory, if it is there."""
+    """Remove a directory, if it is there; whoever still writes into it finds no place any more."""
+    gone = directory.with_name(f"{directory.name}.{secrets.token_hex(4)}")
     with suppress(FileNotFoundError):
-        shutil.rmtree(directory)
+        directory.rename(gone)
+        shutil.rmtree(gone)
 
 
 def sync_directory(directory: Path) -> None:
