@@ -129,7 +129,8 @@ class W3C:
         return record
 
     def _values(self, text: str) -> list[str]:
-        if self._separator == "\t":
+        # CloudFront parts its values by tabs, and the names of the fields by spaces.
+        if self._separator == "\t" or text.count("\t") == len(self._fields) - 1 > 0:
             return text.split("\t")
         if self._separator == ",":
             return next(csv.reader([text.replace("\0", "")]), [])
