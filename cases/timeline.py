@@ -21,6 +21,9 @@ from datamortem.common.errors import DomainError, Invalid, Unavailable
 
 #: How much of a message a row shows; the event's own page shows more.
 _ROW_TEXT: Final = 400
+#: A hit further in is looked for so far, and shown with so much before it.
+_LOOKED_AT: Final = 20_000
+_LEAD: Final = 60
 _VALUES: Final = 8
 _PIECES: Final = 50
 
@@ -44,11 +47,12 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An event with its message as markup, hits marked."""
+    """An event with the part of its message that was sought, as markup with the hits marked."""
 
     event: Document
     message: SafeString
-    is_cut: bool
+    begins_late: bool
+    ends_early: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,19 @@ def _offer(shown: Timeline, cases: QuerySet[Case], question: Question) -> None:
 
 def _row(event: Document, wanted: Sought) -> Row:
     text = event["message"]
-    return Row(event, marked(stretches(text[:_ROW_TEXT], wanted)), len(text) > _ROW_TEXT)
+    start = _first_hit(text[:_LOOKED_AT], wanted) if len(text) > _ROW_TEXT else 0
+    end = start + _ROW_TEXT
+    return Row(event, marked(stretches(text[start:end], wanted)), start > 0, end < len(text))
+
+
+def _first_hit(text: str, wanted: Sought) -> int:
+    """Return where a row begins so that the first hit is in it: 0 unless that lies far behind."""
+    at = 0
+    for piece, is_hit in stretches(text, wanted):
+        if is_hit:
+            return at - _LEAD if at > _ROW_TEXT // 4 else 0
+        at += len(piece)
+    return 0
 
 
 def _sources(buckets: list[tuple[str, int]], asked: Asked) -> Iterator[Choice]:

@@ -101,7 +101,7 @@ class EvidenceAdmin(ScopedAdmin):
 class PostedEventAdmin(ScopedAdmin):
     """Events that came without a file, as they were posted."""
 
-    list_display = ("pk", "in_case", "ts", "shown_source", "shown_message", "is_indexed")
+    list_display = ("ts", "in_case", "shown_source", "shown_message", "is_indexed")
     search_fields = ("event_id", "case__case_id")
     search_help_text = "Event id or case"
     ordering = ("-pk",)

@@ -26,8 +26,8 @@ class RunAdmin(ScopedAdmin):
     """Every reading, how far it is, and its ledger."""
 
     list_display = (
-        "pk", "state", "of_evidence", "in_case", "parser", "how_far",
-        "read", "was_indexed", "duplicates", "rejects", "without_time", "created_at_utc",
+        "number", "state", "of_evidence", "in_case", "how_far",
+        "read", "was_indexed", "duplicates", "rejects", "without_time",
     )  # fmt: skip
     list_filter = ("status", "parser", "created_at_utc")
     search_fields = ("evidence__evidence_uid", "evidence__original_name", "evidence__case__case_id")
@@ -50,6 +50,11 @@ class RunAdmin(ScopedAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[TaskRun]:
         """Return visible runs with their evidence and case."""
         return super().get_queryset(request).select_related("evidence__case", "module")
+
+    @display(description="Run", ordering="pk")
+    def number(self, run: TaskRun) -> int:
+        """Return its number."""
+        return run.pk
 
     @display(description="State", ordering="status", label=STATUS_COLOURS)
     def state(self, run: TaskRun) -> str:

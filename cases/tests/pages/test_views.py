@@ -220,12 +220,18 @@ class TestTimeline:
         page = _get(browser(person("bob")), _timeline(case, q='"b password"'))
         assert "Failed &lt;<mark>b&gt;password</mark>&lt;/b&gt; for root" in page
 
+    def test_a_hit_far_inside_a_long_message_is_in_its_row(self) -> None:
+        case = staffed_case()
+        events(case, [record(1, "a " * 3_000 + "needle" + " b" * 3_000)])
+        page = _get(browser(person("bob")), _timeline(case, q="needle"))
+        assert re.search(r"<bdi>… (a ){30}<mark>needle</mark>( b)+ ?…</bdi>", page)
+
     @pytest.mark.parametrize(
         ("query", "before", "fault"),
         [
             ("host:web AND (a OR", "host:web AND (a OR", "&nbsp;"),
             ("a^2 b", "a", "^"),
-            ("x <y> ((", None, None),
+            ('"<b>" ^2', "&quot;&lt;b&gt;&quot; ", "^"),
         ],
     )
     def test_a_query_that_does_not_parse_is_marked_at_its_fault(
