@@ -125,12 +125,21 @@ class Clock:
         if plan.zone is None:
             return self._spelled(value, field, plan)
         zone_text = holder.get(plan.zone)
-        if isinstance(zone_text, str) and field.clock is not None and _is_zone(zone_text):
+        if not isinstance(zone_text, str) or zone_text.strip() in ("", "-"):
+            return self._spelled(value, field, plan)
+        if field.clock is None:
+            instant = self._spelled(value, field, plan)
+            if not any(note.startswith(ZONE_ASSUMED) for note in instant.notes):
+                return instant
+        return self._zoned(value, zone_text.strip(), field, plan)
+
+    def _zoned(self, value: Any, zone_text: str, field: TimeField, plan: Plan) -> Instant:
+        """Read a naive time in the zone that stands beside it."""
+        try:
             return self._spelled(f"{value} {zone_text}", field, plan)
-        instant = self._spelled(value, field, plan)
-        if isinstance(zone_text, str) and _is_zone(zone_text) and _assumed_zone(instant):
-            return self._spelled(f"{value} {zone_text}", field, plan)
-        return instant
+        except ValueError:
+            instant = self._spelled(value, field, plan)
+        return instant._replace(notes=(*instant.notes, f"time zone {zone_text[:16]} is not clear"))
 
     def _spelled(self, value: Any, field: TimeField, plan: Plan) -> Instant:
         zone = self._utc if field.is_utc else self._zone
@@ -188,14 +197,6 @@ def _yes_or_no(options: Mapping[str, str]) -> bool | None:
     if text.lower() not in _YES:
         raise ParseError("The option day_first is yes or no.")
     return _YES[text.lower()]
-
-
-def _is_zone(text: str) -> bool:
-    return bool(text.strip()) and text.strip() != "-"
-
-
-def _assumed_zone(instant: Instant) -> bool:
-    return any(note.startswith(ZONE_ASSUMED) for note in instant.notes)
 
 
 def _value(holder: Mapping[str, Any], field: TimeField) -> Any:

@@ -20,7 +20,7 @@ from cases.records import RAW_LIMIT, Damage, ParseError
 
 _BLOCK: Final = 256 * 1024
 #: What may be read again while looking for the next whole record; more is no document but noise.
-_REREAD_LIMIT: Final = 4 * LINE_LIMIT
+_REREAD_LIMIT: Final = 2 * LINE_LIMIT
 _ENVELOPE_LIMIT: Final = 64 * 1024
 
 _STRING: Final = rb'"[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+"'

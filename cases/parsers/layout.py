@@ -125,7 +125,7 @@ def _excel_hint(text: bytes) -> tuple[str | None, bytes]:
 def _try(text: bytes, delimiter: str, clock: Clock, has_hint: bool) -> tuple[tuple[Any, ...], Layout] | None:
     """Return the layout with this delimiter and how well it fits; None if it does not."""
     spaced = delimiter.encode() + b' "'
-    dialect = Dialect(delimiter, skips_space=delimiter != " " and spaced in text[:4096])
+    dialect = Dialect(delimiter, skips_space=delimiter != " " and spaced in text[: text.find(b"\n")])
     rows = [row for row in islice(read_rows(io.BytesIO(text), dialect), _LOOK) if isinstance(row, Row)]
     widths = Counter(len(row.cells) for row in rows)
     widths.pop(1, None)
@@ -180,6 +180,7 @@ def _is_header(cells: list[str], data: list[Row], clock: Clock) -> bool:
         return False
     if any(_is_value(cell, clock) for cell in filled):
         return False
+    data = [row for row in data if row.cells != cells]
     again = Counter(
         index
         for row in data

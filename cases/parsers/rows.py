@@ -17,8 +17,11 @@ from cases.records import Damage
 COLUMN_LIMIT: Final = 10_000
 #: A quoted cell that runs on for longer was never closed.
 QUOTED_LIMIT: Final = 1024 * 1024
-#: Lines read again because a quote was not closed; after that, quotes end with their line.
-_REREAD_LIMIT: Final = 64 * QUOTED_LIMIT
+#: What may be read again because a quote was not closed; after that, quoted cells may go on for
+#: a few lines only, or a text made for it would be read a thousand times.
+_REREAD_LIMIT: Final = 32 * QUOTED_LIMIT
+_FEW: Final = 16
+_LINE_COST: Final = 64
 
 #: Stands for a carriage return inside a line, which the csv module would take for an end of line.
 #: No text decoded from UTF-8 holds it.
@@ -101,7 +104,7 @@ class _Rows:
         try:
             cells = next(csv.reader(feed, delimiter=delimiter, skipinitialspace=skips_space))
         except _NeverClosed:
-            self._reread += sum(line.length for line in taken[1:])
+            self._reread += sum(line.length + _LINE_COST for line in taken[1:])
             self._waiting.extendleft(reversed(taken[1:]))
             return first.damage("A quote is opened and never closed.")
         except csv.Error as error:
@@ -116,7 +119,7 @@ class _Rows:
         """Yield the text of the first line, and of more for as long as a quote is open."""
         yield _ended(taken[0])
         size = 0
-        while size <= QUOTED_LIMIT and self._reread <= _REREAD_LIMIT:
+        while size <= QUOTED_LIMIT and (self._reread <= _REREAD_LIMIT or len(taken) <= _FEW):
             line = self._next()
             if not isinstance(line, Line):
                 if line is not None:
