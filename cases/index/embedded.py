@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
-
-import tantivy
 
 from cases.index import embedded_counts as counts
 from cases.index.document import Document
@@ -51,12 +51,9 @@ class EmbeddedEngine:
     def writer(self, *, case_id: str, shard: str, run: str, append: bool = False) -> EmbeddedWriter:
         """Open a writer."""
         held = self._pictures.of_shard(case_id, shard) if append else []
-        try:
-            return EmbeddedWriter(
-                CaseDirectory(self._root, case_id), shard=shard, run=run, held=held, append=append
-            )
-        except OSError as error:
-            raise IndexUnavailable(f"The index cannot be written: {error.strerror}.") from error
+        case = CaseDirectory(self._root, case_id)
+        with _changing():
+            return EmbeddedWriter(case, shard=shard, run=run, held=held, append=append)
 
     def search(
         self,
@@ -118,19 +115,22 @@ class EmbeddedEngine:
 
     def delete(self, *, case_id: str, shard: str) -> None:
         """Remove a shard."""
-        CaseDirectory(self._root, case_id).delete(shard)
+        with _changing():
+            CaseDirectory(self._root, case_id).delete(shard)
 
     def drop(self, *, case_id: str) -> None:
         """Remove everything of a case."""
-        CaseDirectory(self._root, case_id).drop()
+        with _changing():
+            CaseDirectory(self._root, case_id).drop()
 
     def sweep(self, *, case_id: str, keep: Iterable[str]) -> list[str]:
         """Remove what does not belong; return what was removed."""
-        return CaseDirectory(self._root, case_id).sweep(set(keep))
+        with _changing():
+            return CaseDirectory(self._root, case_id).sweep(set(keep))
 
     def health(self) -> Health:
         """Say whether the directory can be read and written."""
-        facts = {"engine": f"tantivy {tantivy.__version__}", "layout": LAYOUT, "directory": str(self._root)}
+        facts = {"engine": f"tantivy {version('tantivy')}", "layout": LAYOUT, "directory": str(self._root)}
         place = self._root
         while not place.exists() and place != place.parent:
             place = place.parent
@@ -152,6 +152,14 @@ class EmbeddedEngine:
     def _selections(self, parts: list[OpenPart], query: Node) -> list[Selection]:
         compiler = Compiler(query)
         return [Selection(part, compiler, self._verdicts) for part in parts]
+
+
+@contextmanager
+def _changing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise IndexUnavailable(f"The index cannot be changed: {error.strerror}.") from error
 
 
 def _count(selections: list[Selection]) -> int:

@@ -168,12 +168,14 @@ def between(lower: int | None, upper: int | None) -> Query:
     high = min(_INT64 - 1 if upper is None else upper, _INT64 - 1)
     if low > high:
         return NOTHING.upper
-    return Query.range_query(SCHEMA, "ts", FieldType.Integer, low, high)
+    found: Query = Query.range_query(SCHEMA, "ts", FieldType.Integer, low, high)
+    return found
 
 
 def at(instant: int) -> Query:
     """Return the query for one timestamp."""
-    return Query.term_query(SCHEMA, "ts", instant, "basic")
+    query: Query = Query.term_query(SCHEMA, "ts", instant, "basic")
+    return query
 
 
 def _of_all_parts(node: Everything | Nothing | Words | Fuzzy | TimeRange) -> Bounds:

@@ -192,7 +192,9 @@ def _values(selection: Selection, field: Field) -> tuple[Counter[str], dict[str,
     counted: Counter[str] = Counter()
     origins: dict[str, _Origin] = {}
     if not field.attribute and field.name in ("event_id", "case_id"):
-        counted.update(_name(value) for value in _own_values(selection, field.name))
+        for own in _own_values(selection, field.name):
+            counted[_name(own)] += 1
+            origins[_name(own)] = own
         return counted, origins
     part, place = selection.part, place_of(field)
     among = None if selection.sure is EVERYTHING.upper else selection.sure

@@ -26,8 +26,9 @@ from cases.index.embedded_write import SIDE_FILE
 from cases.index.engine import IndexUnavailable
 from cases.index.tree import Field
 
-#: Opened parts that are kept; one takes about ten mappings of the 65,530 that Linux allows.
-_OPEN_PARTS: Final = 3000
+#: Opened parts that are kept; one takes a sleeping thread (of tantivy's) and eight mappings of the
+#: 65,530 that Linux allows. A question to more of them opens the rest for its own time.
+_OPEN_PARTS: Final = 1000
 #: Looked-up lists of terms that a part remembers, and how long such a list may be.
 _LOOKUPS: Final = 2000
 _LOOKUP_SIZE: Final = 1000

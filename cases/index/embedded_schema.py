@@ -49,6 +49,8 @@ def create_index(directory: Path) -> Any:
 def open_searcher(directory: Path) -> Any:
     """Return a searcher over the index as it is now. Raises ValueError or OSError."""
     index = Index.open(str(directory))
-    index.config_reader("manual")  # the default starts a thread that watches the directory
+    # A part never changes, so nothing has to be reloaded. tantivy-py starts its watching thread,
+    # which looks at meta.json twice a second, all the same; it ends with the searcher.
+    index.config_reader("manual")
     index.reload()
     return index.searcher()

@@ -163,10 +163,9 @@ class Shaper:
     def _text(self, place: _Place, value: str) -> _Shaped:
         keep = len(place.texts) < _VALUES and self._remembered < _ALL_VALUES and len(value) <= LONG
         words = _spaced(value) if place.worded else " "
+        shaped: _Shaped = ((place.place + text_tail(value),), words)
         if is_long(value) and not keep:
             shaped = ((place.place + hashed_tail(value), place.place + MARK), words)
-        else:
-            shaped = ((place.place + text_tail(value),), words)
         if keep:
             place.texts[value] = shaped
             self._remembered += 1

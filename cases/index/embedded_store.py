@@ -185,7 +185,8 @@ class CaseDirectory:
 
     def sweep(self, keep: set[str]) -> list[str]:
         """Remove shards not in `keep`, and what crashed; return what was removed."""
-        removed = []
+        removed: list[str] = []
+        gone: set[str] = set()
         kept = {name_of(shard): shard for shard in keep}
         for name in self.manifests():
             if name.removesuffix(".json") in kept:
@@ -195,11 +196,13 @@ class CaseDirectory:
                 manifest = self.read(name)
             (self.path / name).unlink(missing_ok=True)
             removed.append(manifest.shard if manifest else name)
+            gone.add(name.removesuffix(".json"))
         for home in sorted(self.path.iterdir()) if self.path.is_dir() else ():
             if home.is_dir() and home.name in kept:
                 removed += self.remove_unnamed(kept[home.name], living=False)
             elif home.is_dir():
-                removed += self._remove_all_but(home, set(), living=False)
+                left = self._remove_all_but(home, set(), living=False)
+                removed += () if home.name in gone else left
                 with suppress(OSError):  # somebody writes there just now
                     home.rmdir()
             elif home.suffix == ".fresh":

@@ -6,7 +6,7 @@ the next one fills.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +14,6 @@ from typing import Any, Final, Self
 
 from tantivy import Document as Fields
 
-from cases.index import text
 from cases.index.document import Document
 from cases.index.embedded_schema import SCHEMA, create_index
 from cases.index.embedded_shape import Shaper
@@ -35,12 +34,15 @@ PART: Final = 100_000
 _PART_BYTES: Final = 512 * 1024**2
 #: Memory that tantivy gathers terms in before it writes a segment.
 _HEAP: Final = 300_000_000
-#: Documents larger than this have their commit at once, so that few of them are in memory.
+#: What the shaper knows about the part, beside tantivy's files.
 SIDE_FILE: Final = "facts.json"
 
 
 class Known:
-    """The event ids that were added: 16 bytes of each, in 14 bytes and little more."""
+    """The event ids that were added, by 16 of the 32 bytes of each, in 14 bytes and little more.
+
+    Ids are SHA-256: nobody makes two that share 128 bits.
+    """
 
     _TAIL: Final = 14
 
@@ -197,8 +199,3 @@ class EmbeddedWriter:
         if not self._published:
             remove_tree(self._run)
         self._lock.close()
-
-
-def stored_documents(part: Any) -> Iterator[Document]:
-    """Yield every document of an opened part."""
-    return (text.load(data) for data in part.everything())

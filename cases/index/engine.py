@@ -151,7 +151,8 @@ class Engine(Protocol):
     ) -> Page:
         """Return one page in order of (timestamp, event_id), both in the asked direction.
 
-        Undated events come last in either direction, by event_id. `total` is -1 without `count`.
+        Undated events come last in either direction, themselves by event_id in the asked one.
+        `total` is -1 without `count`.
         """
 
     def count(self, *, case_ids: Sequence[str], query: Node) -> int:
