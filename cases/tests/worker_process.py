@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 ROOT = Path(__file__).parents[2]
 _OVERRIDES = (
+    "DEMO_ROOT",
     "EVIDENCE_ROOT",
     "INDEX_ROOT",
     "WORK_ROOT",
