@@ -51,12 +51,14 @@ def add_errors(result: dict[str, Any], **context: Any) -> dict[str, Any]:
 class SchemaView(SpectacularAPIView):
     """OpenAPI 3, as YAML or JSON."""
 
+    authentication_classes = ()
     content_negotiation_class = DefaultContentNegotiation
 
 
 class DocsView(SpectacularSwaggerSplitView):
     """The routes to read and to try."""
 
+    authentication_classes = ()
     content_negotiation_class = DefaultContentNegotiation
 
     @extend_schema(exclude=True)

@@ -80,6 +80,8 @@ class StrictParameters(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Check the parameters once it is known who asks."""
         super().initial(request, *args, **kwargs)
+        if not hasattr(self, (request.method or "").lower()):
+            return  # the method is what is wrong, which is said next
         known, repeatable = self.known_parameters(), self.known_repeatable()
         for name, values in request.query_params.lists():
             if name not in (*known, *repeatable):
