@@ -7,7 +7,7 @@ HOME_DIR := $${DATAMORTEM_HOME:-var}
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-services lint run bench lock format clean
+.PHONY: help demo test test-services test-kill lint run bench lock format clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ test: $(VENV)/.installed-dev ## Set up everything and pass the tests on the embe
 
 test-services: $(VENV)/.installed-dev ## The same tests on PostgreSQL, started by this target
 	.ci/with-postgres $(BIN)/pytest -n 2 $(ARGS)
+
+test-kill: $(VENV)/.installed-dev ## Kill workers and readers 200 times at random moments, on both databases
+	DATAMORTEM_KILLS=200 $(BIN)/pytest -n 0 cases/tests/test_kill.py $(ARGS)
+	DATAMORTEM_KILLS=200 .ci/with-postgres $(BIN)/pytest -n 0 cases/tests/test_kill.py $(ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff, mypy, import contracts, migrations, deployment checks
 	$(BIN)/ruff check .
