@@ -7,6 +7,7 @@ import gzip
 import json
 import lzma
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from cases.records import Damage, ParseError, Record
 
 SAMPLES = Path(os.environ.get("DATAMORTEM_SAMPLES", settings.BASE_DIR.parent / "shared" / "samples"))
 
-PACKERS = {
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "gz": gzip.compress,
     "xz": lzma.compress,
     "bz2": bz2.compress,
@@ -36,8 +37,8 @@ def source_of(folder: Path, data: bytes, **context: Any) -> FileSource:
     return FileSource(path, "evidence", Context(**context))
 
 
-def read_all(parser: Parser, source: FileSource) -> list[Record | Damage]:
-    """Return what a parser yields, having checked positions, places and notes."""
+def read_all(parser: Parser, source: FileSource) -> list[Any]:
+    """Return the records and damages, having checked positions, places and notes."""
     found = list(parser.parse(source))
     positions = [entry.position for entry in found]
     assert len(set(positions)) == len(positions)
@@ -51,16 +52,16 @@ def read_all(parser: Parser, source: FileSource) -> list[Record | Damage]:
     return found
 
 
-def read_records(parser: Parser, source: FileSource) -> list[Record]:
+def read_records(parser: Parser, source: FileSource) -> list[Any]:
     """Return the records of evidence in which nothing is damaged."""
     found = read_all(parser, source)
     assert not [entry for entry in found if isinstance(entry, Damage)]
     return [entry for entry in found if isinstance(entry, Record)]
 
 
-def read_until_error(parser: Parser, source: FileSource) -> tuple[list[Record | Damage], str]:
+def read_until_error(parser: Parser, source: FileSource) -> tuple[list[Any], str]:
     """Return what was read before the reading ended, and why it ended early, if it did."""
-    found: list[Record | Damage] = []
+    found: list[Any] = []
     try:
         found.extend(parser.parse(source))
     except ParseError as error:
@@ -68,7 +69,7 @@ def read_until_error(parser: Parser, source: FileSource) -> tuple[list[Record | 
     return found, ""
 
 
-def when(record: Record | Damage) -> str | None:
+def when(record: Any) -> Any:
     """Return the time of a record as the API shows it."""
     assert isinstance(record, Record)
     return format_time(record.timestamp)

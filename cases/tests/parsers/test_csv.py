@@ -11,6 +11,7 @@ import random
 import time
 import tracemalloc
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -62,14 +63,14 @@ def source(tmp_path):
     return source
 
 
-def plain(record):
+def plain(record: Record) -> dict[str, Any]:
     """The attributes without what the parser added."""
     return {
         name: value for name, value in record.attributes.items() if name not in ("time_note", "read_note")
     }
 
 
-def expected_rows(text, delimiter=","):
+def expected_rows(text: str, delimiter: str = ",") -> list[dict[str, Any]]:
     return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter))
 
 
@@ -98,7 +99,7 @@ def test_the_samples_are_read_with_every_cell(name, delimiter):
 
 
 def test_the_times_of_the_samples_agree_with_the_standard_library():
-    def records(name):
+    def records(name: str) -> list[Any]:
         return read_records(PARSER, FileSource(sample(name), name))
 
     for record in records("csv_jsonl_parquet/evtx_1000.csv"):

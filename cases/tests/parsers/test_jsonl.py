@@ -9,8 +9,10 @@ import json
 import random
 import time
 import tracemalloc
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -51,7 +53,7 @@ def read_any(tmp_path):
     return read_any
 
 
-def one(read, value, **context):
+def one(read: Callable[..., list[Any]], value: Any, **context: Any) -> Any:
     (record,) = read(json.dumps(value).encode() + b"\n", **context)
     return record
 
@@ -163,7 +165,7 @@ def test_the_samples_are_read_with_every_field_and_their_time(name, field):
 
 
 def test_who_and_what_of_the_samples_is_found():
-    def first(name):
+    def first(name: str) -> Any:
         return next(PARSER.parse(FileSource(sample(f"csv_jsonl_parquet/{name}"), name)))
 
     assert first("aws_cloudtrail.jsonl").user == "fakeusername"
@@ -719,7 +721,7 @@ def test_a_text_cut_anywhere_loses_only_the_line_that_was_cut(tmp_path, cut):
     assert sum(isinstance(entry, Damage) for entry in found) == len(rest)
 
 
-def _is_object(line):
+def _is_object(line: bytes) -> bool:
     try:
         return isinstance(json.loads(line), dict)
     except ValueError:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from email.utils import format_datetime, parsedate_to_datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -29,16 +31,16 @@ NEW_YORK = zone_named("America/New_York")
 REFERENCE = datetime(2024, 3, 10, 12, 0, tzinfo=UTC)
 
 
-def read(value, **more):
+def read(value: Any, **more: Any) -> Any:
     return read_time(value, **{"zone": UTC_ZONE, "reference": REFERENCE, **more})
 
 
-def shown(value, **more):
+def shown(value: Any, **more: Any) -> Any:
     return format_time(read(value, **more).timestamp)
 
 
-def micro(*parts):
-    return (datetime(*parts, tzinfo=UTC) - EPOCH) // MICROSECOND
+def micro(*parts: Any) -> int:
+    return (datetime(*parts).replace(tzinfo=UTC) - EPOCH) // MICROSECOND
 
 
 MOMENT = "2024-03-01T08:15:30.000000Z"
@@ -346,7 +348,7 @@ def test_the_order_of_day_and_month_is_found_by_looking_at_all(texts, order):
 
 
 def test_looking_for_the_order_ends_at_a_contradiction():
-    def texts():
+    def texts() -> Iterator[str]:
         yield from ("25/03/2024", "03/25/2024")
         raise AssertionError("read on")
 
