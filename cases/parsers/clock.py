@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from cases.parsers.base import Context
 from cases.parsers.civil import CUT, ZONE_ASSUMED
@@ -34,6 +34,10 @@ _YES: Final = {"yes": True, "true": True, "1": True, "no": False, "false": False
 _YEAR: Final = re.compile(r"%[YyGcx]")
 #: Before this a number under a name that only may mean a time is no time: 1990 in seconds.
 _PLAUSIBLE: Final = range(631_152_000_000_000, 4_102_444_800_000_000)
+#: The time of a record, the field it was read from, and what is to be said about it. The instant
+#: is None when no field holds a readable time; then the notes say why.
+Reading = tuple[Instant | None, str, tuple[str, ...]]
+
 _FROM_FILE: Final = {
     True: "day and month are ambiguous: read as day, month, like others of the file",
     False: "day and month are ambiguous: read as month, day, like others of the file",
@@ -46,17 +50,6 @@ def check_options(options: Mapping[str, str], allowed: Iterable[str]) -> None:
     for name in options:
         if name not in names:
             raise ParseError(f"There is no option {name[:64]!r}; there are {', '.join(names)}.")
-
-
-class Reading(NamedTuple):
-    """The time of a record, the field it was read from, and what is to be said about it.
-
-    The instant is None when no field holds a readable time; then the notes say why.
-    """
-
-    instant: Instant | None
-    name: str
-    notes: tuple[str, ...]
 
 
 class Clock:
@@ -108,8 +101,8 @@ class Clock:
                 notes = tuple(note for note in notes if note is not CUT)
             if faults:
                 notes = (*faults, f"taken from {field.name}", *notes)
-            return Reading(instant, field.name, notes)
-        return Reading(None, "", tuple(faults) or ("no field holds a time",))
+            return instant, field.name, notes
+        return None, "", tuple(faults) or ("no field holds a time",)
 
     def can_read(self, text: str) -> bool:
         """Whether a text is a time by itself: a date in words or digits, or a plausible count."""

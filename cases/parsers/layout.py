@@ -254,7 +254,7 @@ def _readable(plan: Plan, header: tuple[str, ...], data: list[Row], clock: Clock
     found = []
     for field in plan.time:
         alone = replace(plan, time=(field,))
-        if any(clock.read(holder, alone).instant is not None for holder in holders):
+        if any(clock.read(holder, alone)[0] is not None for holder in holders):
             found.append(field)
     return found
 

@@ -37,10 +37,10 @@ def read_event_time(fields: Mapping[str, Any]) -> Reading | None:
     kind = told.get("__class_name__")
     if kind in ("SemanticTime", "InvalidTime", "Never", "NotSet"):
         said = told.get("string")
-        return Reading(None, "timestamp", (f"no time: {said[:64]}" if isinstance(said, str) else "no time",))
+        return None, "timestamp", (f"no time: {said[:64]}" if isinstance(said, str) else "no time",)
     try:
         timestamp = within_range(counted)
     except ValueError as error:
-        return Reading(None, "timestamp", (f"timestamp: {error}",))
+        return None, "timestamp", (f"timestamp: {error}",)
     notes = ("plaso read it as a local time",) if told.get("is_local_time") is True else ()
-    return Reading(Instant(timestamp, _PRECISIONS.get(str(kind), "us")), "timestamp", notes)
+    return Instant(timestamp, _PRECISIONS.get(str(kind), "us")), "timestamp", notes

@@ -52,23 +52,22 @@ def make_record(
     held = attributes if fields is None else fields
     instant, name, notes = told or clock.read(held, plan)
     described = _first_text(held, plan.timestamp_desc) if plan.timestamp_desc else None
+    # By place, not by name: this is called for every event, and names cost as much as the rest.
     record = Record(
-        position=position,
-        message=_message(held, plan),
-        timestamp_desc=described or name,
-        host=_first_text(held, plan.host) if plan.host else None,
-        user=_first_text(held, plan.user) if plan.user else None,
-        category=_first_text(held, plan.category) if plan.category else None,
-        type=_first_text(held, plan.type) if plan.type else None,
-        attributes=attributes,
-        span=span,
+        position,
+        _message(held, plan),
+        instant.timestamp if instant else None,
+        described or name,
+        instant.precision if instant else "none",
+        _first_text(held, plan.host) if plan.host else None,
+        _first_text(held, plan.user) if plan.user else None,
+        _first_text(held, plan.category) if plan.category else None,
+        _first_text(held, plan.type) if plan.type else None,
+        _tags(held, plan) if plan.tags else [],
+        _score(held, plan) if plan.score else None,
+        attributes,
+        span,
     )
-    if instant is not None:
-        record.timestamp, record.time_precision = instant.timestamp, instant.precision
-    if plan.tags:
-        record.tags = _tags(held, plan)
-    if plan.score:
-        record.score = _score(held, plan)
     if notes:
         add_note(attributes, TIME_NOTE, notes)
     return record
