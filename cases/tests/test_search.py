@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -64,7 +64,7 @@ class TestQuestions:
     )
     def test_a_time_that_makes_no_sense_is_refused(self, asked: dict[str, str], field: str) -> None:
         with pytest.raises(Invalid) as refusal:
-            search.frame(cases=_cases(), **asked)  # type: ignore[arg-type]
+            search.frame(cases=_cases(), **asked)
         assert refusal.value.field == field
 
     def test_evidence_and_source_narrow(self) -> None:
@@ -244,7 +244,7 @@ class TestDown:
         def down(*args: Any, **kwargs: Any) -> Any:
             raise IndexUnavailable("The disk is gone.")
 
-        asks = {
+        asks: dict[str, Callable[[], Any]] = {
             "search": lambda: search.search_events(question, limit=1),
             "count": lambda: search.count_events(question),
             "histogram": lambda: search.histogram(question),

@@ -20,7 +20,6 @@ from cases import tasks
 from cases.engines import engine
 from cases.index.engine import Health
 from cases.tests.api.cast import V1, client_of, errors, person, staffed_case
-from datamortem import health
 from datamortem.common import multipart
 from datamortem.common.downloads import as_download
 from datamortem.common.errors import Conflict, Invalid, Missing, TooLarge, Unavailable
@@ -249,7 +248,7 @@ class TestHealth:
         def down(*args: Any, **kwargs: Any) -> None:
             raise DatabaseError("password")
 
-        monkeypatch.setattr(health.connection, "cursor", down, raising=False)
+        monkeypatch.setattr(connection, "cursor", down, raising=False)
         answer = Client().get("/readyz")
         assert (answer.status_code, answer.json()["database"]["ok"]) == (503, False)
 

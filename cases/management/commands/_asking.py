@@ -16,11 +16,16 @@ from datamortem.common.errors import DomainError
 REFUSED = 2
 
 
-def add_question(parser: CommandParser) -> None:
+def add_question(parser: CommandParser, *, query_required: bool) -> None:
     """Take the case and what to find in it."""
     parser.add_argument("case", metavar="CASE")
+    given = "to find everything, put ''; " if query_required else ""
     parser.add_argument(
-        "query", metavar="QUERY", nargs="?", default="", help="what to find; put -- before a leading minus"
+        "query",
+        metavar="QUERY",
+        nargs=None if query_required else "?",
+        default="",
+        help=f"what to find; {given}put -- before a leading minus",
     )
     parser.add_argument("--from", dest="start", default="", metavar="TIME", help="a date, or RFC 3339")
     parser.add_argument(

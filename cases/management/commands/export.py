@@ -23,7 +23,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take the question, the format and the file."""
-        add_question(parser)
+        add_question(parser, query_required=False)
         parser.add_argument("--format", choices=formats.FORMATS, required=True)
         parser.add_argument("--output", type=Path, required=True, metavar="FILE")
 

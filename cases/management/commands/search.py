@@ -29,7 +29,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take the question, and how to show the answer."""
-        add_question(parser)
+        add_question(parser, query_required=True)
         parser.add_argument("--limit", type=int, metavar="N", help="print up to N (a table: 100; else all)")
         parser.add_argument("--reverse", action="store_true", help="newest first")
         parser.add_argument("--format", choices=("table", *formats.FORMATS), default="table")

@@ -31,8 +31,8 @@ def person(name: str, **facts: Any) -> User:
     return found or User.objects.create_user(f"{name}@example.org", name, PASSWORD, **facts)
 
 
-def client_of(user: User | str) -> APIClient:
-    """Return a client that asks as a user, by a token."""
+def client_of(user: User | str) -> Any:
+    """Return an APIClient that asks as a user, by a token."""
     user = person(user) if isinstance(user, str) else user
     client = APIClient(raise_request_exception=False)
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {tokens.issue(user).access}")

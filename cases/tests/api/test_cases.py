@@ -89,7 +89,9 @@ class TestListing:
         for number in range(1, 23):
             a_case(f"ir-{number:03}")
         Case.objects.update(created_at_utc=first.created_at_utc)
-        client, forwards, backwards = client_of("alice"), [], []
+        client = client_of("alice")
+        forwards: list[str] = []
+        backwards: list[str] = []
         address = f"{CASES}?page_size=5&ordering={ordering}"
         while address:
             last, page = address, client.get(address).json()
@@ -274,7 +276,7 @@ class TestCustody:
         receive(case, b"a", "na\x00me\udce9.log", clock_offset_seconds=1.5)
         answer = client_of("bob").get(f"{_one()}custody/?format=jsonl")
         assert answer["Content-Disposition"].startswith("attachment")
-        lines = b"".join(answer.streaming_content).decode().splitlines()  # type: ignore[attr-defined]
+        lines = b"".join(answer.streaming_content).decode().splitlines()
         previous = "0" * 64
         for line in lines:
             entry = json.loads(line)

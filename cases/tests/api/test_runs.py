@@ -45,7 +45,7 @@ def test_a_run_shows_its_ledger() -> None:
 
 def test_runs_are_listed_newest_first_and_filtered() -> None:
     run = _a_run()
-    receive(staffed_case_again(), b"b")
+    receive(run.evidence.case, b"b")
     client = client_of("bob")
     assert [each["id"] for each in client.get(RUNS).json()["results"]] == [run.pk + 1, run.pk]
     assert [each["id"] for each in client.get(f"{RUNS}?evidence={run.evidence_id}").json()["results"]] == [
@@ -53,11 +53,6 @@ def test_runs_are_listed_newest_first_and_filtered() -> None:
     ]
     assert client.get(f"{RUNS}?status=failed").json()["results"] == []
     assert client.get(f"{RUNS}?status=odd").status_code == 400
-
-
-def staffed_case_again() -> object:
-    """Return the case that `staffed_case` made."""
-    return TaskRun.objects.select_related("evidence__case").get().evidence.case
 
 
 def test_cancel_ends_a_waiting_run_once() -> None:
@@ -88,7 +83,7 @@ def test_what_was_rejected_can_be_downloaded() -> None:
     RejectedRecord.objects.create(run=run, position="line 3", reason="no JSON", raw=raw)
     answer = client_of("bob").get(f"{RUNS}{run.pk}/rejected/")
     assert answer["Content-Disposition"].startswith("attachment")
-    lines = b"".join(answer.streaming_content).splitlines()  # type: ignore[attr-defined]
+    lines = b"".join(answer.streaming_content).splitlines()
     entry = json.loads(lines[0])
     assert (entry["position"], entry["reason"]) == ("line 3", "no JSON")
     assert base64.b64decode(entry["raw_base64"]) == raw
