@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -83,6 +84,12 @@ def perform(request: HttpRequest, act: Callable[[], object], done: str) -> bool:
         return False
     messages.success(request, plain(done))
     return True
+
+
+def shown_time(moment: datetime | None) -> SafeString:
+    """Return a time in UTC on one line."""
+    text = moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S") if moment else "–"
+    return format_html('<span class="dm-line">{}</span>', text)
 
 
 def link(address: str, text: object) -> SafeString:

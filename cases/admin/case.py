@@ -17,7 +17,7 @@ from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from cases import services
-from cases.admin.base import ScopedAdmin, link, perform, timeline_address
+from cases.admin.base import ScopedAdmin, link, perform, shown_time, timeline_address
 from cases.admin.panels import panels
 from cases.admin.records import tell_check
 from cases.models import Case, CaseStatus, Evidence, Severity, TaskRun
@@ -180,10 +180,10 @@ class CaseAdmin(ScopedAdmin):
         """Return the number of events that can be searched."""
         return f"{getattr(case, 'event_count', 0):,}"
 
-    @display(description="Last activity", empty_value="–")
-    def activity(self, case: Case) -> Any:
+    @display(description="Last activity")
+    def activity(self, case: Case) -> SafeString:
         """Return when something was last recorded in its custody."""
-        return getattr(case, "last_activity", None)
+        return shown_time(getattr(case, "last_activity", None))
 
     @display(description="")
     def timeline(self, case: Case) -> SafeString:

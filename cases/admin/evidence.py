@@ -14,7 +14,16 @@ from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 
 from cases import services
-from cases.admin.base import ReadOnlyAdmin, ScopedAdmin, case_link, link, perform, timeline_address
+from cases.admin.base import (
+    ReadOnlyAdmin,
+    ScopedAdmin,
+    case_link,
+    link,
+    listed,
+    perform,
+    shown_time,
+    timeline_address,
+)
 from cases.models import AnalysisModule, Event, Evidence
 from cases.overview import with_events
 from cases.visible import visible
@@ -24,17 +33,17 @@ from cases.visible import visible
 class EvidenceAdmin(ScopedAdmin):
     """What came in, with its hash and what was made of it."""
 
-    list_display = ("name", "in_case", "kind", "host", "shown_size", "events", "short_hash", "added_at_utc")
+    list_display = ("name", "in_case", "kind", "host", "shown_size", "events", "short_hash", "added")
     list_filter = ("kind", "added_at_utc")
     search_fields = ("evidence_uid", "original_name", "sha256", "host", "case__case_id")
     search_help_text = "Name, id, SHA-256, host or case"
     ordering = ("-pk",)
     actions = ("run_again",)
     fieldsets = (
-        (None, {"fields": ("name", "evidence_uid", "in_case", "kind", "shown_host", "about")}),
-        ("Integrity", {"fields": ("sha256", "shown_size", "sealed_at", "local_path")}),
-        ("Time", {"fields": ("time_zone", "clock_offset_seconds", "modified_at")}),
-        ("Arrival", {"fields": ("added_at_utc", "added_by", "events", "timeline")}),
+        (None, {"fields": ("name", "uid", "in_case", "kind", "shown_host", "about", "events", "ways")}),
+        ("Integrity", {"fields": ("whole_hash", "shown_size", "sealed", "place")}),
+        ("Time", {"fields": ("time_zone", "ahead", "changed")}),
+        ("Arrival", {"fields": ("added", "added_by")}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Evidence]:
@@ -78,11 +87,48 @@ class EvidenceAdmin(ScopedAdmin):
         """Return the number of events that can be searched."""
         return f"{getattr(evidence, 'event_count', 0):,}"
 
-    @display(description="Timeline")
-    def timeline(self, evidence: Evidence) -> SafeString:
-        """Return a link to its events."""
-        address = timeline_address(evidence.case_id, evidence=evidence.evidence_uid)
-        return link(address, "Show its events")
+    @display(description="Look at")
+    def ways(self, evidence: Evidence) -> SafeString:
+        """Return links to its events and its runs."""
+        events = link(timeline_address(evidence.case_id, evidence=evidence.evidence_uid), "its events")
+        return format_html(
+            "{}, {}", events, link(listed("taskrun", evidence=evidence.evidence_uid), "its runs")
+        )
+
+    @display(description="Id")
+    def uid(self, evidence: Evidence) -> str:
+        """Return its public id."""
+        return evidence.evidence_uid
+
+    @display(description="SHA-256")
+    def whole_hash(self, evidence: Evidence) -> SafeString:
+        """Return the hash taken on arrival."""
+        return format_html("<code>{}</code>", evidence.sha256 or "–")
+
+    @display(description="Hash and size taken and read back at")
+    def sealed(self, evidence: Evidence) -> SafeString:
+        """Return when it was sealed; nothing when the stored bytes are not those that came in."""
+        return shown_time(evidence.sealed_at)
+
+    @display(description="Key in the evidence store")
+    def place(self, evidence: Evidence) -> SafeString:
+        """Return the key of its bytes, which is made of the hash."""
+        return format_html("<code>{}</code>", visible(evidence.local_path or "–"))
+
+    @display(description="Added to its times (seconds)")
+    def ahead(self, evidence: Evidence) -> float:
+        """Return what is added to the times read."""
+        return evidence.clock_offset_seconds
+
+    @display(description="File last changed (UTC)")
+    def changed(self, evidence: Evidence) -> SafeString:
+        """Return the file's own time of last change."""
+        return shown_time(evidence.modified_at)
+
+    @display(description="Added (UTC)", ordering="added_at_utc")
+    def added(self, evidence: Evidence) -> SafeString:
+        """Return when it came in."""
+        return shown_time(evidence.added_at_utc)
 
     @action(description="Run again", permissions=["act"])
     def run_again(self, request: HttpRequest, chosen: QuerySet[Evidence]) -> None:

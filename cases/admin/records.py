@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 
 from cases import custody
-from cases.admin.base import ScopedAdmin
+from cases.admin.base import ScopedAdmin, shown_time
 from cases.models import CustodyEntry
 from cases.visible import plain, visible
 
@@ -24,14 +24,14 @@ _SHORT: Final = 120
 class CustodyAdmin(ScopedAdmin):
     """Who did what, in the order in which it was chained."""
 
-    list_display = ("place", "at", "who", "action", "evidence_uid", "in_short", "short_hash")
+    list_display = ("place", "when", "who", "action", "in_short", "short_hash")
     list_filter = ("action",)
     search_fields = ("case_id", "actor", "evidence_uid", "action")
     search_help_text = "Case, actor, evidence or action"
     ordering = ("case_id", "-sequence")
     actions = ("check_record",)
     fields = (
-        "case_id", "sequence", "at", "who", "action", "evidence_uid",
+        "case_id", "sequence", "when", "who", "action", "evidence_uid",
         "facts", "previous_hash", "hash",
     )  # fmt: skip
 
@@ -39,6 +39,11 @@ class CustodyAdmin(ScopedAdmin):
     def place(self, entry: CustodyEntry) -> str:
         """Return the case and the number of the entry."""
         return f"{entry.case_id} #{entry.sequence}"
+
+    @display(description="Time (UTC)", ordering="at")
+    def when(self, entry: CustodyEntry) -> SafeString:
+        """Return when it was done."""
+        return shown_time(entry.at)
 
     @display(description="Actor")
     def who(self, entry: CustodyEntry) -> SafeString:
@@ -49,7 +54,8 @@ class CustodyAdmin(ScopedAdmin):
     def in_short(self, entry: CustodyEntry) -> SafeString:
         """Return the beginning of the details."""
         text = orjson.dumps(entry.details).decode() if entry.details else "–"
-        return visible(text if len(text) <= _SHORT else text[:_SHORT] + "…")
+        shown = text if len(text) <= _SHORT else text[:_SHORT] + "…"
+        return format_html('<span class="dm-wrap">{}</span>', visible(shown))
 
     @display(description="Details")
     def facts(self, entry: CustodyEntry) -> SafeString:

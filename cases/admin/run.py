@@ -15,7 +15,16 @@ from unfold.decorators import action, display
 
 from accounts.models import User
 from cases import services
-from cases.admin.base import STATUS_COLOURS, ScopedAdmin, case_link, evidence_link, link, listed, perform
+from cases.admin.base import (
+    STATUS_COLOURS,
+    ScopedAdmin,
+    case_link,
+    evidence_link,
+    link,
+    listed,
+    perform,
+    shown_time,
+)
 from cases.hexview import hex_lines
 from cases.models import Case, RejectedRecord, TaskRun
 from cases.visible import visible
@@ -44,7 +53,7 @@ class RunAdmin(ScopedAdmin):
             "Reading",
             {"fields": ("task_name", "parser", "parser_version", "module", "attempt", "worker", "fence")},
         ),
-        ("Time", {"fields": ("created_at_utc", "started_at_utc", "ended_at_utc", "lease_until")}),
+        ("Time, UTC", {"fields": ("queued", "started", "ended", "lease_until")}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TaskRun]:
@@ -85,6 +94,21 @@ class RunAdmin(ScopedAdmin):
     def what_went_wrong(self, run: TaskRun) -> SafeString:
         """Return why it failed, or what it has to say."""
         return format_html('<pre class="dm-json">{}</pre>', visible(run.error_message or "–"))
+
+    @display(description="Queued")
+    def queued(self, run: TaskRun) -> SafeString:
+        """Return since when it waits."""
+        return shown_time(run.created_at_utc)
+
+    @display(description="Started")
+    def started(self, run: TaskRun) -> SafeString:
+        """Return since when it is read."""
+        return shown_time(run.started_at_utc)
+
+    @display(description="Ended")
+    def ended(self, run: TaskRun) -> SafeString:
+        """Return when it ended."""
+        return shown_time(run.ended_at_utc)
 
     @display(description="Read", ordering="records_read")
     def read(self, run: TaskRun) -> str:

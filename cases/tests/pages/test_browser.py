@@ -185,6 +185,8 @@ def test_an_investigation_from_the_door_to_the_bytes(browser: Browser) -> None:
     assert "60 events" in browser.one(".total").text
     assert len(browser.times()) == 50
     assert not browser.is_too_wide()
+    counts, rows = browser.one(".choices .count").rect, browser.one("table.events").rect
+    assert counts["x"] + counts["width"] < rows["x"]
 
     browser.follow(browser.one("a[rel=next]"))
     assert browser.times()[-1] == "2024-03-01 00:00:00"

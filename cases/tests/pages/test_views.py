@@ -342,9 +342,9 @@ class TestTimeline:
         [jsonl], [table] = _links(page, "JSONL"), _links(page, "CSV")
         answer = bob.get(jsonl)
         assert answer.status_code == 200
-        assert b"".join(answer.streaming_content).count(b"apple") == 3
+        assert answer.getvalue().count(b"apple") == 3
         answer = bob.get(table)
-        assert len(b"".join(answer.streaming_content).splitlines()) == 4
+        assert len(answer.getvalue().splitlines()) == 4
 
     def test_an_empty_case_and_an_empty_answer_say_what_to_do(self) -> None:
         case = staffed_case()
