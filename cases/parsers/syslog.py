@@ -12,6 +12,7 @@ from itertools import islice, pairwise
 from typing import ClassVar, Final
 
 from cases.parsers.base import HEAD_SIZE, Damage, ParseError, Parser, Record, Source
+from cases.parsers.clock import check_options
 from cases.parsers.following import find_span, followed
 from cases.parsers.lines import Line, decode, read_lines
 from cases.parsers.spans import read_span
@@ -70,6 +71,7 @@ class Syslog(Parser):
 
     def parse(self, source: Source) -> Iterator[Record | Damage]:
         """Yield every message in the order of the lines."""
+        check_options(source.context.options, ("year",))
         if is_export(source.head):
             with source.open() as stream:
                 yield from read_export(stream)

@@ -133,7 +133,11 @@ def _add_pairs(kind: str, text: str, attributes: dict[str, Any]) -> None:
         if nested is not None:
             _add_pairs(kind, nested, attributes)
             continue
-        add_value(attributes, name, quoted if quoted is not None else bare)
+        value = bare if quoted is None else quoted
+        if name in attributes:
+            add_value(attributes, name, value)
+        else:
+            attributes[name] = value
         if bare and (name in _UNTRUSTED or (kind == "EXECVE" and _ARGUMENT.fullmatch(name))):
             decoded = _decoded(bare)
             if decoded is not None:

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import ClassVar, Final
 
 from cases.parsers.base import HEAD_SIZE, Damage, ParseError, Parser, Record, Source
+from cases.parsers.clock import check_options
 from cases.parsers.following import find_span, followed
 from cases.parsers.lines import Line, decode, read_lines
 from cases.parsers.spans import read_span
@@ -51,6 +52,7 @@ class Weblog(Parser):
 
     def parse(self, source: Source) -> Iterator[Record | Damage]:
         """Yield every line, in order."""
+        check_options(source.context.options, ())
         reader = _LogReader(source.context.time_zone)
         with source.open() as stream:
             try:

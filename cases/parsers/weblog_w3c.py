@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -54,6 +55,9 @@ class W3C:
         self._local = zone
         self._zone = self._utc
         self._fields: list[str] = []
+        self._numeric: set[str] = set()
+        self._hosts: list[str] = []
+        self._users: list[str] = []
         self._separator = " "
         self._date = ""
         self._waiting: list[Record] = []
@@ -84,7 +88,13 @@ class W3C:
         elif name == "fields":
             self._separator = "\t" if "\t" in value else "," if "," in value else " "
             names = value.replace(",", " ").split() if self._separator != "\t" else value.split("\t")
-            self._fields = [field.strip() for field in names[:_MOST_FIELDS]]
+            self._set_fields([field.strip() for field in names[:_MOST_FIELDS]])
+
+    def _set_fields(self, names: list[str]) -> None:
+        self._fields = names
+        self._numeric = {name for name in names if _NUMERIC.fullmatch(name)}
+        self._hosts = [name for name in _HOSTS if name in names]
+        self._users = [name for name in _USERS if name in names]
 
     def flush(self) -> list[Record]:
         """Return the directives that waited, dated by their `#Date:` if there was one."""
@@ -115,7 +125,7 @@ class W3C:
         attributes: dict[str, Any] = {}
         for name, value in zip(fields, values, strict=False):
             if value not in ("-", ""):
-                whole = number(value) if _NUMERIC.fullmatch(name) else None
+                whole = number(value) if name in self._numeric else None
                 attributes[name] = value if whole is None else whole
         message = _message(attributes, values) if not note else text
         record = Record(
@@ -124,8 +134,8 @@ class W3C:
         self._set_time(record)
         if note:
             attributes["read_note"] = note
-        record.host = next((str(attributes[name]) for name in _HOSTS if name in attributes), None)
-        record.user = next((str(attributes[name]) for name in _USERS if name in attributes), None)
+        record.host = _first(attributes, self._hosts)
+        record.user = _first(attributes, self._users)
         return record
 
     def _values(self, text: str) -> list[str]:
@@ -133,10 +143,19 @@ class W3C:
         if self._separator == "\t" or text.count("\t") == len(self._fields) - 1 > 0:
             return text.split("\t")
         if self._separator == ",":
-            return next(csv.reader([text.replace("\0", "")]), [])
+            return self._by_commas(text)
         values = text.rstrip(" ").split(" ")
         if '"' in text and len(values) != len(self._fields):
             values = [quoted.replace('""', '"') or bare for quoted, bare in _WORD.findall(text)]
+        return values
+
+    def _by_commas(self, text: str) -> list[str]:
+        try:
+            values = next(csv.reader([text]), [])
+        except csv.Error:  # a CR within, or a very long value
+            return text.split(",")
+        if len(values) != len(self._fields) == text.count(",") + 1:
+            return text.split(",")  # a quote that does not end
         return values
 
     def _clear_fields(self) -> list[str]:
@@ -172,12 +191,20 @@ class W3C:
 
 def _message(attributes: dict[str, Any], values: list[str]) -> str:
     """Return client, request, status and size; of a log of something else all its values."""
-    target = next((str(attributes[name]) for name in _TARGETS if name in attributes), None)
+    target = _first(attributes, _TARGETS)
     if target is None and "cs-method" not in attributes:
         return " ".join(value for value in values if is_given(value))
     if query := attributes.get("cs-uri-query"):
         target = f"{target}?{str(query).removeprefix('?')}"
-    client = next((attributes[name] for name in _LEAD if name in attributes), None)
+    client = _first(attributes, _LEAD)
     return summary(
         client, attributes.get("cs-method"), target, attributes.get("sc-status"), attributes.get("sc-bytes")
     )
+
+
+def _first(attributes: dict[str, Any], names: Iterable[str]) -> str | None:
+    """Return the first of these that is there."""
+    for name in names:
+        if name in attributes:
+            return str(attributes[name])
+    return None

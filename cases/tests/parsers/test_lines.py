@@ -21,8 +21,8 @@ class Dripping(io.BytesIO):
         super().__init__(content)
         self.step = step
 
-    def read1(self, size: int = -1, /) -> bytes:
-        return self.read(min(self.step, size) if size > 0 else self.step)
+    def read1(self, size: int | None = -1, /) -> bytes:
+        return self.read(min(self.step, size) if size and size > 0 else self.step)
 
 
 def found(content: bytes, step: int = 1 << 20) -> list[Line | Damage]:

@@ -8,9 +8,11 @@ import gzip
 import lzma
 import os
 import random
+import re
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -27,7 +29,7 @@ from cases.parsers.weblog import Weblog
 from cases.records import Damage, Record
 
 SAMPLES = Path(os.environ.get("DATAMORTEM_SAMPLES") or settings.BASE_DIR.parent / "shared" / "samples")
-Items = list[Record | Damage]
+Items = list[Any]
 
 
 @pytest.fixture
@@ -188,7 +190,7 @@ def test_the_fast_way_reads_exactly_what_the_careful_way_reads(
     line = f'1.1.1.1 - {user} [13/Jan/2016:19:31:16 +0000] "GET /{target} HTTP/1.1" 200 1{behind}'
     fast = read(line)
     with monkeypatch.context() as patch:
-        patch.setattr(weblog_access, "_CLEAN", weblog_access.re.compile(r"(?!)"))
+        patch.setattr(weblog_access, "_CLEAN", re.compile(r"(?!)"))
         assert read(line) == fast
 
 
@@ -286,6 +288,18 @@ def test_exchange_logs_are_parted_by_commas(read) -> None:
         '#Fields: date-time,client-ip,event-id,subject\n2021-07-01T10:00:00.123Z,10.0.0.9,RECEIVE,"Re: a, b"\n'
     )
     assert (when(record), record.attributes["subject"]) == ("2021-07-01T10:00:00.123000Z", "Re: a, b")
+
+
+@pytest.mark.parametrize("value", ["x" * 500_000, "a\rb", '"open', "a\0b"])
+def test_values_that_no_csv_may_hold_are_read_too(read, value: str) -> None:
+    _, record = read(f"#Fields: date-time,a,b\n2021-07-01T10:00:00Z,{value},y\n")
+    assert isinstance(record, Record)
+    assert value.strip('"') in record.message
+
+
+def test_an_option_that_would_change_nothing_is_refused(make) -> None:
+    with pytest.raises(ParseError, match="no option 'year'"):
+        list(Weblog().parse(make("x", options={"year": "2020"})))
 
 
 def test_values_too_many_or_too_few_are_never_given_a_wrong_name(read) -> None:
@@ -415,7 +429,7 @@ def test_any_content_is_read_without_a_fault_and_every_line_is_accounted_for(mak
     assume(compression_of(content) is None)
     source = make(content)
     Weblog().accepts(source)
-    items = list(Weblog().parse(source))
+    items: Items = list(Weblog().parse(source))
     assert len({item.position for item in items}) == len(items)
     if not content.startswith((b"\xff\xfe", b"\xfe\xff")):
         covered = bytearray(content)
@@ -481,6 +495,6 @@ def test_of_samples_every_line_is_a_record(name: str, lines: int) -> None:
         pytest.skip(f"no sample {name} under {SAMPLES}")
     source = FileSource(path, name)
     assert Weblog().accepts(source)
-    items = list(Weblog().parse(source))
+    items: Items = list(Weblog().parse(source))
     assert [item.position for item in items] == [f"line {number}" for number in range(1, lines + 1)]
     assert all(isinstance(item, Record) and item.timestamp is not None for item in items)
