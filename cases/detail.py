@@ -6,10 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from django.utils.safestring import SafeString
+
 from cases.asked import Asked, exact
+from cases.highlight import sought, stretches
 from cases.index.document import Document, format_time
+from cases.index.query import QueryError, parse
 from cases.index.text import flatten, value_text
+from cases.index.tree import Everything
 from cases.records import FIRST_INSTANT, LAST_INSTANT
+from cases.visible import marked
 
 #: How much of one value, and how many values, a page shows; the API gives all.
 VALUE_TEXT: Final = 20_000
@@ -30,6 +36,15 @@ class Value:
     only: str = ""
     without: str = ""
     cut: int = 0
+
+
+def message(document: Document, asked: Asked) -> SafeString:
+    """Return the message as markup, marked where the search it was found by hit."""
+    try:
+        wanted = sought(parse(asked.q))
+    except QueryError:
+        wanted = sought(Everything())
+    return marked(stretches(document["message"][:VALUE_TEXT], wanted))
 
 
 def core_values(document: Document, asked: Asked) -> Iterator[Value]:

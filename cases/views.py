@@ -17,8 +17,8 @@ from django.views.decorators.http import require_safe
 from accounts.models import User
 from cases import search
 from cases.asked import Asked
-from cases.detail import around, attribute_values, core_values
-from cases.hexview import hex_lines
+from cases.detail import around, attribute_values, core_values, message
+from cases.hexview import as_text, hex_lines, texts_in
 from cases.index.document import Document, public
 from cases.models import Case, Evidence
 from cases.overview import with_figures
@@ -108,7 +108,9 @@ def source(request: SignedIn, case_id: str, event_id: str) -> HttpResponse:
         "download": _api(case, f"{event_id}/source/"),
         "size": len(found),
         "cut": len(found) - len(part),
-        "text": part.decode("utf-8", "replace"),
+        "shown": len(part),
+        "text": as_text(part),
+        "texts": "\n".join(texts_in(part)),
         "hexadecimal": "\n".join(hex_lines(part)),
     }
     return render(request, "cases/source.html", page)
@@ -135,6 +137,7 @@ def _document(only: QuerySet[Case], event_id: str) -> Document:
 def _facts(document: Document, asked: Asked) -> dict[str, Any]:
     return {
         "event": public(document),
+        "message": message(document, asked),
         "core": list(core_values(document, asked)),
         "attributes": list(attribute_values(document, asked)),
         "around": around(document),

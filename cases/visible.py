@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from django.utils.html import format_html, format_html_join
+from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 
 #: Controls, formats, lone surrogates, private use, line and paragraph separators.
@@ -55,7 +55,10 @@ def parts(text: str) -> Iterator[Part]:
 
 def visible(value: object) -> SafeString:
     """Return the text of a value as markup in which everything of it is escaped and seen."""
-    return format_html_join("", "{}", ((_markup(part),) for part in parts(str(value))))
+    text = str(value)
+    if text.isprintable():
+        return escape(text)
+    return format_html_join("", "{}", ((_markup(part),) for part in parts(text)))
 
 
 def marked(stretches: Iterable[tuple[str, bool]]) -> SafeString:

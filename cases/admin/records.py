@@ -53,7 +53,8 @@ class CustodyAdmin(ScopedAdmin):
     @display(description="Details")
     def in_short(self, entry: CustodyEntry) -> SafeString:
         """Return the beginning of the details."""
-        text = orjson.dumps(entry.details).decode() if entry.details else "–"
+        said = (f"{name} {orjson.dumps(value).decode()}" for name, value in entry.details.items())
+        text = ", ".join(said) or "–"
         shown = text if len(text) <= _SHORT else text[:_SHORT] + "…"
         return format_html('<span class="dm-wrap">{}</span>', visible(shown))
 
