@@ -110,10 +110,12 @@ def _number(text: str, *, otherwise: int = PAGE) -> int:
 
 
 def _refusals(given: QueryDict) -> Iterator[Invalid]:
-    for name in given:
+    for name, values in given.lists():
+        if any("\x00" in value for value in values) and name != "q":
+            yield Invalid(f"{name[:40]} holds a NUL.", field=name if name in _ONE else "")
         if name not in (*_ONE, *_MANY):
             yield Invalid(f"No filter is called {name[:40]!r}.", field="")
-        elif name in _ONE and len(given.getlist(name)) > 1:
+        elif name in _ONE and len(values) > 1:
             yield Invalid(f"{name} is given more than once.", field=name)
     if given.get("ordering", "") not in ("", *_ORDERINGS):
         yield Invalid("The order is timestamp or -timestamp.", field="ordering")

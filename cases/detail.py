@@ -20,8 +20,8 @@ from cases.visible import marked
 #: How much of one value, and how many values, a page shows; the API gives all.
 VALUE_TEXT: Final = 20_000
 VALUES: Final = 2_000
-#: Longer values are not offered as filters: their address would be refused by servers.
-_FILTER_TEXT: Final = 1_000
+#: Addresses longer than this are not offered: servers refuse them (gunicorn at 4,094 bytes).
+_ADDRESS: Final = 3_500
 _CORE: Final = ("host", "user", "source", "category", "type", "timestamp_desc", "time_precision", "score")
 _EXACT: Final = ("host", "user", "source", "category", "type", "timestamp_desc", "time_precision")
 _AROUND: Final = 5 * 60 * 1_000_000
@@ -75,12 +75,15 @@ def around(document: Document) -> str:
 
 def _value(name: str, value: Any, asked: Asked, *, attribute: bool, offered: bool = True) -> Value:
     text = value_text(value)
-    cut = max(len(text) - VALUE_TEXT, 0)
-    if not offered or len(name) + len(text) > _FILTER_TEXT or not _is_typeable(name + text):
-        return Value(name, text[:VALUE_TEXT], cut=cut)
+    shown, cut = text[:VALUE_TEXT], max(len(text) - VALUE_TEXT, 0)
+    if not offered or len(text) > _ADDRESS or not _is_typeable(name + text):
+        return Value(name, shown, cut=cut)
     term = exact(name, text, attribute=attribute)
-    only, without = asked.narrowed(term), asked.narrowed(f"NOT {term}")
-    return Value(name, text[:VALUE_TEXT], only.address(), without.address(), cut)
+    only = asked.narrowed(term).address()
+    without = asked.narrowed(f"NOT {term}").address()
+    if len(without) > _ADDRESS:
+        return Value(name, shown, cut=cut)
+    return Value(name, shown, only, without, cut)
 
 
 def _is_typeable(text: str) -> bool:

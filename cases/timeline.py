@@ -169,7 +169,8 @@ def _pieces(cases: QuerySet[Case], counts: list[tuple[str, int]], asked: Asked) 
 
 def _names(cases: QuerySet[Case], uids: Sequence[str]) -> dict[str, str]:
     """Return the names that evidence came with, by its id."""
-    found = Evidence.objects.filter(case__in=cases, evidence_uid__in=uids)
+    storable = [uid for uid in uids if "\x00" not in uid]
+    found = Evidence.objects.filter(case__in=cases, evidence_uid__in=storable)
     return {piece.evidence_uid: piece.original_name or piece.evidence_uid for piece in found}
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from django.contrib import messages
+from django.core.exceptions import SuspiciousOperation
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -39,6 +40,12 @@ class ReadOnlyAdmin(ModelAdmin):
     show_full_result_count = False
     list_filter_submit = True
     actions: Iterable[Any] = ()
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Show the list; a NUL in its address is a bad request, which PostgreSQL would choke on."""
+        if any("\x00" in value for _, values in request.GET.lists() for value in values):
+            raise SuspiciousOperation("A NUL in the address of a list.")
+        return super().changelist_view(request, extra_context)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         """Whoever enters the admin sees every section."""

@@ -344,6 +344,20 @@ class TestLists:
             assert ada.post(f"/admin/cases/{model}/{pk}/change/", {"actor": "x"}).status_code == 403
         assert custody.verify(case.case_id) == []
 
+    def test_nonsense_in_an_address_is_no_fault_of_the_server(self, ada: Client) -> None:
+        _rows(1)
+        for query in (
+            "?q=%00",
+            "?case_id=%00",
+            "?case=%00",
+            "?id=99999999999999999999",
+            "?o=9.9",
+            "?p=-1",
+            "?x=y",
+        ):
+            for name in LISTS:
+                assert ada.get(_list(name) + query).status_code < 500, (name, query)
+
     @pytest.mark.parametrize(
         ("name", "narrow"),
         [

@@ -280,6 +280,15 @@ class TestTimeline:
         answer = browser(person("bob")).get(_timeline(case), {"q": query})
         assert answer.status_code in (200, 400)
 
+    def test_a_nul_in_an_address_is_no_fault_of_the_server(self) -> None:
+        case = staffed_case()
+        bob = browser(person("bob"))
+        assert case.case_id in _get(bob, "/?find=%00ir-2024")
+        _get(bob, "/cases/%00/timeline/", 404)
+        for name in ("evidence", "source", "from", "cursor", "x%00"):
+            _get(bob, f"{_timeline(case)}?{name}=%00", 400)
+        _get(bob, f"/cases/{case.case_id}/events/%00/", 404)
+
     def test_pages_lose_and_repeat_nothing(self) -> None:
         case = staffed_case()
         same = 1_709_251_200_000_000
@@ -405,6 +414,18 @@ class TestEvent:
             without = unescape(re.findall(r'href="([^"]*)" title="Events without this value"', page)[-1])
             assert _times(_get(bob, only)) == [f"2024-03-01 00:00:{position:02}"]
             assert f"<strong>{len(values) - 1}</strong>" in _get(bob, without)
+
+    def test_a_value_too_long_for_an_address_is_shown_and_not_offered(self) -> None:
+        case = staffed_case()
+        bag = {"short": "x", "long": "ż" * 1_000, "longest": "y" * 50_000}
+        events(case, [record(1, attributes=bag)])
+        bob = browser(person("bob"))
+        page = _get(bob, _event_address(_get(bob, _timeline(case))))
+        addresses = [unescape(found) for found in re.findall(r'href="([^"]*)" title="(?:Only|Events)', page)]
+        assert "ż" * 1_000 in page
+        assert "30,000 characters more" in page
+        assert [address for address in addresses if "%C5%BC" in address or "yyyy" in address] == []
+        assert any("short" in address for address in addresses)
 
     def test_it_leads_back_to_the_search_it_came_from(self) -> None:
         case = staffed_case()
