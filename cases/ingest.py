@@ -63,6 +63,7 @@ class Described:
     module: str | None = None
     host: str = ""
     time_zone: str = "UTC"
+    options: dict[str, str] = field(default_factory=dict)
 
 
 def find(paths: Iterable[Path]) -> Iterator[Named]:
@@ -161,13 +162,17 @@ class Intake:
                 description=named.place,
                 modified_at=datetime.fromtimestamp(facts.st_mtime, UTC),
                 module=said.module,
+                options=said.options,
                 bounded=False,
             )
 
     def _alive(self, evidence: Evidence, run: TaskRun | None) -> TaskRun:
-        """Return the run to account for; one that failed or was cancelled before is done again."""
-        if run is None or run.status in (RunStatus.FAILED, RunStatus.CANCELLED):
-            return services.run_again(evidence=evidence, by=self.described.by, module=self.described.module)
+        """Return the run to account for; a new one if it failed, was cancelled, or chose otherwise."""
+        said = self.described
+        ended_badly = run is None or run.status in (RunStatus.FAILED, RunStatus.CANCELLED)
+        chose_otherwise = said.options and run and run.status == RunStatus.SUCCEEDED
+        if run is None or ended_badly or (chose_otherwise and said.options != run.options):
+            return services.run_again(evidence=evidence, by=said.by, module=said.module, options=said.options)
         return run
 
     def _cancel(self) -> None:

@@ -124,6 +124,7 @@ def test_what_failed_before_is_tried_again(tmp_path: Path, settings) -> None:
         (["ir-1", "a", "--create", "--module", "magic"], "No module is called 'magic'"),
         (["ir-1", "a", "--create", "--jobs", "0"], "--jobs: expected a number from 1 to 64."),
         (["ir-1", "a", "--create", "--user", "nobody@example.org"], "There is no user nobody@example.org"),
+        (["ir-1", "a", "--create", "--option", "day_first"], "--option: expected NAME=VALUE"),
         (["ir-1"], "FILE"),
         (["ir-1", "missing", "--create"], "No such file or directory"),
         (["ir-1", "empty", "--create"], "0 of 0 files"),
@@ -139,6 +140,25 @@ def test_nonsense_is_refused_with_a_reason(
         call_command("ingest", *given)
     assert words in str(refusal.value) + capsys.readouterr().out
     assert TaskRun.objects.count() == 0
+
+
+def test_choices_for_the_parser_reach_the_run_and_other_choices_read_again(folder: Path) -> None:
+    (folder / "a").write_bytes(b"good 1")
+    once = [
+        "ingest",
+        "ir-1",
+        folder / "a",
+        "--create",
+        "--option",
+        "timestamp=When",
+        "--option",
+        "delimiter=;",
+    ]
+    for _ in range(2):
+        assert call(*once).returncode == 0
+    assert call("ingest", "ir-1", folder / "a", "--option", "timestamp=Date").returncode == 0
+    chosen = [run.options for run in TaskRun.objects.order_by("pk")]
+    assert chosen == [{"timestamp": "When", "delimiter": ";"}, {"timestamp": "Date"}]
 
 
 def test_a_call_that_is_not_understood_ends_with_two_and_a_refusal_with_one(folder: Path) -> None:

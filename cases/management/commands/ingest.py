@@ -32,6 +32,14 @@ class Command(BaseCommand):
         parser.add_argument("--module", metavar="NAME", help="the parser to use; else chosen by content")
         parser.add_argument("--host", default="", help="the computer the evidence comes from")
         parser.add_argument("--time-zone", default="UTC", metavar="ZONE", help="of local times in it (UTC)")
+        parser.add_argument(
+            "--option",
+            action="append",
+            default=[],
+            dest="choices",
+            metavar="NAME=VALUE",
+            help="a choice for the parser, such as timestamp=Column (docs/parsers.md); may be repeated",
+        )
         parser.add_argument("--jobs", type=int, default=2, metavar="N", help="files read at once (2)")
         parser.add_argument("--json", action="store_true", help="one JSON object a file")
         parser.add_argument("--user", metavar="EMAIL", help="who does it, for the custody record")
@@ -80,7 +88,18 @@ def _describe(options: dict[str, Any]) -> Described:
         module=options["module"],
         host=options["host"],
         time_zone=options["time_zone"],
+        options=_choices(options["choices"]),
     )
+
+
+def _choices(pairs: list[str]) -> dict[str, str]:
+    chosen = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals):
+            raise CommandError(f"--option: expected NAME=VALUE, not {pair!r}.")
+        chosen[name] = value
+    return chosen
 
 
 def _case(case_id: str, *, by: User | None, create: bool) -> Case:
