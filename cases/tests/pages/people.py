@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
+from urllib.parse import quote
+
 from django.test import Client
 
 from accounts.models import User
@@ -36,3 +40,33 @@ def add_run(evidence: Evidence, status: str) -> TaskRun:
     TaskRun.objects.filter(pk=run.pk).update(status=status)
     run.refresh_from_db()
     return run
+
+
+def timeline(case: Case | str = "ir-2024-001", **asked: object) -> str:
+    """Return the address of a timeline that asks something."""
+    case_id = case if isinstance(case, str) else case.case_id
+    query = "&".join(f"{name}={quote(str(value))}" for name, value in asked.items())
+    return f"/cases/{case_id}/timeline/" + (f"?{query}" if query else "")
+
+
+def get(client: Client, address: str, status: int = 200) -> str:
+    """Return the page of an address, which must answer with this status."""
+    answer = client.get(address)
+    assert answer.status_code == status, address
+    return answer.content.decode()
+
+
+def links(page: str, text: str) -> list[str]:
+    """Return where the links with this text lead."""
+    found = re.findall(rf'<a [^>]*href="([^"]*)"[^>]*>\s*(?:<bdi>)?{re.escape(text)}(?:</bdi>)?\s*</a>', page)
+    return [unescape(address) for address in found]
+
+
+def times(page: str) -> list[str]:
+    """Return the times of the rows."""
+    return re.findall(r'<td class="time"><a [^>]*>([^<]*)</a>', page)
+
+
+def event_address(page: str, position: int = 0) -> str:
+    """Return where the row of this position leads."""
+    return unescape(re.findall(r'<td class="time"><a href="([^"]*)"', page)[position])
