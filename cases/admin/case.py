@@ -123,7 +123,7 @@ class CaseAdmin(ScopedAdmin):
         stored = self.get_object(request, context["object_id"])
         if stored is not None:
             context.update(panels(stored))
-        return super().render_change_form(request, context, *args, **kwargs)  # type: ignore[no-any-return]
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def get_urls(self) -> list[URLPattern]:
         """Add the door for the buttons of the page."""

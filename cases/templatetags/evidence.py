@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from django import template
+from django.db.models import Model
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 from cases.index.document import Document
 from cases.visible import plain as _plain
@@ -33,6 +35,12 @@ def visible(value: object) -> SafeString:
 def plain(value: object) -> str:
     """Return the same as text, for titles and labels, which take no markup."""
     return _plain("" if value is None else value)
+
+
+@register.filter
+def named(thing: object) -> SafeString:
+    """Return the name of a thing as it is, or of a kind of things with a capital letter."""
+    return _visible(thing) if isinstance(thing, Model) else _visible(capfirst(str(thing)))
 
 
 @register.filter
