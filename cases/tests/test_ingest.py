@@ -144,7 +144,7 @@ def test_nonsense_is_refused_with_a_reason(
 
 def test_choices_for_the_parser_reach_the_run_and_other_choices_read_again(folder: Path) -> None:
     (folder / "a").write_bytes(b"good 1")
-    once = [
+    once: list[str | Path] = [
         "ingest",
         "ir-1",
         folder / "a",
