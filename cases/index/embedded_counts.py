@@ -10,7 +10,7 @@ from typing import Final
 
 from tantivy import Query
 
-from cases.index.embedded_compile import EVERYTHING, between
+from cases.index.embedded_compile import between
 from cases.index.embedded_pages import Map
 from cases.index.embedded_parts import OpenPart
 from cases.index.embedded_schema import SCHEMA
@@ -21,6 +21,7 @@ from cases.index.embedded_terms import (
     HASHED,
     INTEGER,
     NUMBER,
+    SHORT,
     TEXT,
     digest,
     is_long,
@@ -61,29 +62,30 @@ class TooManyBuckets(ValueError):
 def histogram(selections: list[Selection], run: Map, interval: str) -> Histogram:
     """Return the counts by interval; see `engine.Engine.histogram`."""
     dated = [selection for selection in selections if selection.part.facts.first is not None]
-    ends = [end for ends in run(_ends, dated) for end in ends]
+    if interval == "auto":
+        ends = [end for ends in run(_ends, dated) for end in ends]
+        interval = _finest(min(ends), max(ends)) if ends else INTERVALS[0]
     counted: Counter[int] = Counter()
-    if ends:
-        first, last = min(ends), max(ends)
-        if interval == "auto":
-            interval = _finest(first, last)
-        for buckets in run(lambda selection: _buckets(selection, interval, first, last), dated):
-            counted.update(buckets)
-            if len(counted) > _LIMIT:
-                raise TooManyBuckets(interval)
-    elif interval == "auto":
-        interval = INTERVALS[0]
+    for buckets in run(lambda selection: _buckets(selection, interval), dated):
+        counted.update(buckets)
+        if len(counted) > _LIMIT:
+            raise TooManyBuckets(interval)
     open_ended = [selection for selection in selections if selection.part.facts.undated]
     undated = sum(run(_count_undated, open_ended))
     return Histogram(interval, sorted(counted.items()), undated)
 
 
 def _count_undated(selection: Selection) -> int:
+    if selection.everything:
+        return selection.part.facts.undated
     return selection.count() - selection.count(between(None, None))
 
 
 def _ends(selection: Selection) -> list[int]:
     """The first and last time in a part."""
+    facts = selection.part.facts
+    if selection.everything and facts.first is not None and facts.last is not None:
+        return [facts.first, facts.last]
     hits = [hit for descending in (False, True) for hit in selection.first(1, by="ts", descending=descending)]
     return [instant for instant, _ in hits if instant is not None]
 
@@ -124,9 +126,8 @@ def _start(year: int, month: int) -> int:
     return (datetime(year, month, 1, tzinfo=UTC) - EPOCH) // MICROSECOND
 
 
-def _buckets(selection: Selection, interval: str, first: int, last: int) -> Counter[int]:
-    facts = selection.part.facts
-    low, high = max(first, facts.first or first), min(last, facts.last or last)
+def _buckets(selection: Selection, interval: str) -> Counter[int]:
+    low, high = selection.part.facts.first or 0, selection.part.facts.last or 0
     step = _FIXED.get(interval, _FIXED["day"])  # months and years are made of days
     start = bucket_of(interval)
     counted: Counter[int] = Counter()
@@ -197,14 +198,19 @@ def _values(selection: Selection, field: Field) -> tuple[Counter[str], dict[str,
             origins[_name(own)] = own
         return counted, origins
     part, place = selection.part, place_of(field)
-    among = None if selection.sure is EVERYTHING.upper else selection.sure
-    for kind in (TEXT, INTEGER, NUMBER, HASHED):
-        for term, events in part.counted_terms(place + kind, among):
-            value = spelling(term[len(place) :])
-            name = HASHED + term.rpartition(END)[2] if value is None else _name(value)
-            counted[name] += events
-            if name[0] == HASHED:
-                origins[name] = (part, term) if value is None else value
+    among = None if selection.everything else selection.sure
+    begin = len(place)
+    for kind in (TEXT, INTEGER, NUMBER):
+        found = [(spelling(term[begin:]) or "", n) for term, n in part.counted_terms(place + kind, among)]
+        for value, events in found:  # a spelling has one term in a part: nothing adds up
+            if len(value) <= SHORT:
+                counted[f"={value}"] = events
+            else:
+                name = _name(value)
+                counted[name], origins[name] = events, value
+    for term, events in part.counted_terms(place + HASHED, among):
+        name = HASHED + term.rpartition(END)[2]
+        counted[name], origins[name] = events, (part, term)
     for _, address in selection.tested():
         values = {value_text(value) for value in field_values(part.load(address), field)}
         counted.update(_name(value) for value in values)

@@ -126,9 +126,8 @@ def spelling(tail: str) -> str | None:
     key, _, spelled = tail.partition(END)
     if key[0] == HASHED:
         return None
-    if spelled:
-        return unescape(spelled)
-    return key[2:] if key[0] == INTEGER else unescape(key[1:])
+    shown = spelled or (key[2:] if key[0] == INTEGER else key[1:])
+    return unescape(shown) if "\x01" in shown else shown
 
 
 def is_long(spelled: str) -> bool:
