@@ -163,7 +163,7 @@ class Prototype:
         query = term("id64", int(event_id[:16], 16))
         for searcher in self._searchers:
             if hits := searcher.search(query, 1, count=False).hits:
-                return orjson.loads(searcher.doc(hits[0][1]).get_first("src"))
+                return orjson.loads(searcher.doc(hits[0][1]).get_first("src") or b"null")
         return None
 
     def export(self, limit: int) -> int:

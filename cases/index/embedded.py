@@ -199,7 +199,7 @@ def _check(after: Cursor | None) -> None:
 
 def _spread(work: Callable[[Any], Any], over: Sequence[Any]) -> list[Any]:
     """Return the results of the work over all, in order, by several threads."""
-    if len(over) < 3 or _THREADS == 1:
+    if len(over) < 2 or _THREADS == 1:
         return [work(each) for each in over]
     return list(_pool(os.getpid()).map(work, over))
 

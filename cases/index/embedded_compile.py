@@ -167,7 +167,7 @@ def between(lower: int | None, upper: int | None) -> Query:
     low = max(-_INT64 if lower is None else lower, -_INT64)
     high = min(_INT64 - 1 if upper is None else upper, _INT64 - 1)
     if low > high:
-        return NOTHING.upper
+        return Query.empty_query()
     found: Query = Query.range_query(SCHEMA, "ts", FieldType.Integer, low, high)
     return found
 
@@ -270,7 +270,8 @@ def _exists(field: Field, part: OpenPart) -> Bounds:
         return candidates(EVERYTHING.upper)
     if field == TIMESTAMP:
         return exactly(between(None, None))
-    queries = [any_term("s", shapes)] if (shapes := part.shape_terms(field)) else []
+    shapes = [shape.term for shape in part.shapes_with(field)]
+    queries = [any_term("s", shapes)] if shapes else []
     if part.side["rest"]:
         queries.append(term("x", place_of(field) + PRESENT))
     return exactly(either(queries))

@@ -184,7 +184,7 @@ def terms(selections: list[Selection], having: list[Selection], run: Map, field:
     ]
     shown = heapq.nsmallest(size, spelled, key=lambda item: (-item[1], item[0]))
     other = counted.total() - sum(events for _, events in shown)
-    missing = sum(run(Selection.count, selections)) - sum(run(Selection.count, having))
+    missing = sum(run(_missing, list(zip(selections, having, [field] * len(having), strict=True))))
     return Terms(shown, other, missing)
 
 
@@ -216,6 +216,14 @@ def _values(selection: Selection, field: Field) -> tuple[Counter[str], dict[str,
         counted.update(_name(value) for value in values)
         origins |= {_name(value): value for value in values if is_long(value)}
     return counted, origins
+
+
+def _missing(asked: tuple[Selection, Selection, Field]) -> int:
+    """Return how many events of a part have no value."""
+    selection, having, field = asked
+    if selection.everything:
+        return selection.part.facts.events - selection.part.events_with(field)
+    return selection.count() - having.count()
 
 
 def _own_values(selection: Selection, name: str) -> Iterator[str]:

@@ -102,15 +102,21 @@ class OpenPart:
         """The number of every attribute."""
         return {name: number for number, name in enumerate(self.side["names"])}
 
-    def shape_terms(self, wanted: Field) -> list[str]:
-        """Return the terms of the shapes that have a field."""
+    def shapes_with(self, wanted: Field) -> list[Shape]:
+        """Return the shapes that have a field."""
         if not wanted.attribute:
             bit = CORE.index(wanted.name) if wanted.name in CORE else len(CORE)
-            return [shape.term for shape in self.shapes if shape.core >> bit & 1]
+            return [shape for shape in self.shapes if shape.core >> bit & 1]
         number = self.places.get(wanted.name)
         if number is None:
             return []
-        return [shape.term for shape in self.shapes if any((mark - 1) // 3 == number for mark in shape.marks)]
+        return [shape for shape in self.shapes if any((mark - 1) // 3 == number for mark in shape.marks)]
+
+    def events_with(self, wanted: Field) -> int:
+        """Return how many events have a field."""
+        place = self.places.get(wanted.name) if wanted.attribute else -1 - CORE.index(wanted.name)
+        rest: int = sum(events for held, events in self.side["rest"] if held == place)
+        return rest + sum(shape.events for shape in self.shapes_with(wanted))
 
     def raw(self, address: Address) -> bytes:
         """Return a document as it is stored."""
