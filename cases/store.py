@@ -16,7 +16,7 @@ import re
 import shutil
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,12 +75,14 @@ def admit(
     expected_size: int | None = None,
     limit: int | None = None,
     room: int = 0,
+    is_held: Callable[[str], bool] = lambda sha256: False,
 ) -> Iterator[Stored]:
     """Take bytes in, hash them on arrival and again from the disk, and yield where they are.
 
     `room` is about how much will arrive, where the size is not known to the byte. Memory stays
     flat at any size. The caller registers the content inside the block; if that fails, content
-    nobody held before is removed again.
+    that was not there before is removed again, unless `is_held` says that it was registered
+    nevertheless.
     Raises NoSpace before the first byte when the announced size cannot fit, TooLarge past
     `limit`, Incomplete when fewer bytes arrive than announced. Nothing is left behind then.
     """
@@ -101,7 +103,8 @@ def admit(
                 try:
                     yield stored
                 except BaseException:
-                    if is_new:
+                    # A commit may have been done and its answer lost, or Ctrl-C come after it.
+                    if is_new and not is_held(sha256):
                         path(stored.key).unlink(missing_ok=True)
                     raise
     finally:

@@ -77,7 +77,7 @@ def receive_evidence(
     modules()  # have their rows, so that the run can name the one that read it
     chosen = module_called(module) if module else None
     limit = settings.UPLOAD_LIMIT if bounded else None
-    arrival = store.admit(content, expected_size=size, limit=limit, room=room)
+    arrival = store.admit(content, expected_size=size, limit=limit, room=room, is_held=_is_held)
     with arrival as stored, transaction.atomic():
         if at_end:
             described |= _checked(dict(at_end(stored)))
@@ -99,6 +99,10 @@ def receive_evidence(
         _record_arrival(evidence, by=by, name=name)
         run = runs.queue(evidence, task_name=runs.READ, module=chosen, options=options)
     return Received(evidence, run, duplicate=False)
+
+
+def _is_held(sha256: str) -> bool:
+    return Evidence.objects.filter(sha256=sha256).exists()
 
 
 @transaction.atomic

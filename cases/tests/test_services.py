@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import threading
+from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connections, transaction
 
 from accounts.models import User
-from cases import custody, services, store
+from cases import custody, runs, services, store
 from cases.models import Case, CaseMember, CustodyEntry, Event, Evidence, RunStatus, TaskRun
 from cases.tests.cast import Untouched, a_case, alice, receive
 from datamortem.common.errors import Conflict, DomainError, Invalid, TooLarge
@@ -195,6 +196,23 @@ class TestShared:
             receive(case, b"orphan")
         assert list(store.contents()) == []
         assert (Evidence.objects.count(), TaskRun.objects.count()) == (0, 0)
+
+    def test_a_failure_after_the_commit_leaves_the_bytes_of_what_was_registered(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupt() -> None:
+            raise KeyboardInterrupt
+
+        def queue(*args: Any, **facts: Any) -> TaskRun:
+            transaction.on_commit(interrupt)
+            return whole(*args, **facts)
+
+        whole, case = runs.queue, a_case()
+        monkeypatch.setattr(runs, "queue", queue)
+        with pytest.raises(KeyboardInterrupt):
+            receive(case, b"kept")
+        evidence = Evidence.objects.get()
+        assert store.matches(evidence.local_path, evidence.sha256)
 
     def test_bytes_go_with_the_last_evidence_that_holds_them(self) -> None:
         first, second = a_case("one"), a_case("two")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -101,6 +102,7 @@ def main(facts: dict[str, Any], arguments: list[str]) -> None:
         "DATAMORTEM_HOME": facts["home"],
         "DJANGO_SETTINGS_MODULE": "datamortem.settings",
     }
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs behind
     import django
     from django.conf import settings
     from django.core.management import execute_from_command_line
