@@ -6,7 +6,9 @@ import argparse
 import os
 import sys
 import tempfile
+from contextlib import nullcontext
 from importlib import import_module
+from pathlib import Path
 
 BENCHMARKS = {
     "intake": "upload with hash against cp and sha256sum",
@@ -27,10 +29,16 @@ def main() -> None:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run (default: all)")
     parser.add_argument("--events", type=int, default=200_000, help="events in ingest, search and export")
+    parser.add_argument(
+        "--keep", type=Path, metavar="DIR", help="keep everything there, and use again what lies there"
+    )
     options = parser.parse_args()
     if unknown := set(options.names) - set(BENCHMARKS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
-    with tempfile.TemporaryDirectory(prefix="datamortem-bench-") as home:
+    if options.keep:
+        options.keep.mkdir(parents=True, exist_ok=True)
+    kept = nullcontext(str(options.keep.resolve())) if options.keep else None
+    with kept or tempfile.TemporaryDirectory(prefix="datamortem-bench-") as home:
         os.environ |= {"DATAMORTEM_HOME": home, "DJANGO_SETTINGS_MODULE": "datamortem.settings"}
         for name in options.names or BENCHMARKS:
             sys.stdout.write(f"\n{name}: {BENCHMARKS[name]}\n")
