@@ -128,6 +128,12 @@ class OpenPart:
         document: Document = text.load(self.raw(address))
         return document
 
+    def documents(self) -> Iterator[Document]:
+        """Yield every document as it lies."""
+        hits = self.searcher.search(Query.all_query(), self.facts.events, count=False).hits
+        hits.sort(key=lambda hit: (hit[1].segment_ord, hit[1].doc))
+        return (self.load(address) for _, address in hits)
+
     def with_ids(self, ids: Iterable[str]) -> list[Document]:
         """Return the documents with these ids."""
         wanted = frozenset(ids)

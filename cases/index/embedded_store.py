@@ -17,7 +17,7 @@ import os
 import secrets
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -126,13 +126,21 @@ class CaseDirectory:
             directory.mkdir()
         return directory
 
-    def publish(self, manifest: Manifest, *, run: Path, append: bool) -> None:
-        """Make a run the shard, or a part of it, by one rename. Raises IndexUnavailable."""
+    def publish(
+        self, manifest: Manifest, *, run: Path, append: bool, folded: Collection[PartFacts] = ()
+    ) -> None:
+        """Make a run the shard, or a part of it, by one rename. Raises IndexUnavailable.
+
+        The parts that it took up (`folded`) leave the shard by the same rename.
+        """
         with self.locked():
             if not run.is_dir():
                 raise IndexUnavailable("A later attempt has removed what this one wrote.")
             before = self._readable(manifest.shard) if append else None
-            kept = before.parts if before else ()
+            held = before.parts if before else ()
+            if not all(part in held for part in folded):
+                raise IndexUnavailable("The shard has changed while this was written.")
+            kept = [part for part in held if part not in folded]
             self._write(Manifest(manifest.case_id, manifest.shard, (*kept, *manifest.parts)))
             self.remove_unnamed(manifest.shard)
 
@@ -171,8 +179,12 @@ class CaseDirectory:
         named: set[str] = set()
         with suppress(IndexUnavailable):  # of another version, or damaged: about to be replaced
             manifest = self.shard(shard)
-            named = {Path(part.path).parts[1] for part in manifest.parts} if manifest else set()
-        return self._remove_all_but(self.path / name_of(shard), named, living=living)
+            named = {part.path for part in manifest.parts} if manifest else set()
+        runs = {Path(path).parts[1] for path in named}
+        for place in (place for run in runs for place in (self.path / name_of(shard) / run).iterdir()):
+            if place.is_dir() and str(place.relative_to(self.path)) not in named:
+                remove_tree(place)  # folded into a newer part
+        return self._remove_all_but(self.path / name_of(shard), runs, living=living)
 
     def _remove_all_but(self, home: Path, named: set[str], *, living: bool) -> list[str]:
         removed = []

@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 from tantivy import Document as Fields
 
 from cases.index.document import Document
+from cases.index.embedded_fold import foldable
 from cases.index.embedded_schema import SCHEMA, create_index
 from cases.index.embedded_shape import Shaper
 from cases.index.embedded_store import (
@@ -124,7 +125,8 @@ class EmbeddedWriter:
         self._part: Part | None = None
         self._closing: list[Future[PartFacts]] = []
         self._pool = ThreadPoolExecutor(1, "close-part")
-        self._sealed = self._published = False
+        self._folded: list[PartFacts] = []
+        self._sealing = self._sealed = self._published = False
 
     def add(self, documents: Sequence[Document]) -> None:
         """Take a batch; ids that are there already are counted as duplicates."""
@@ -161,15 +163,31 @@ class EmbeddedWriter:
             self._closing.append(self._pool.submit(self._part.close))
             self._part = None
 
+    def _fold(self) -> None:
+        """Take up small parts that were appended before, so that they never become many."""
+        self._folded = foldable([part.facts for part in self._held], self.written.indexed)
+        for part in self._held:
+            if part.facts in self._folded:
+                for document in part.documents():
+                    if self._part is None or self._part.full:
+                        self._next_part()
+                    self._part.add(document)
+
     def seal(self) -> None:
         """Make everything durable."""
+        if self._sealed:
+            return
+        if self._sealing:  # what failed half way is neither here nor there
+            raise IndexUnavailable("The shard could not be made durable; write it again.")
+        self._sealing = True
+        if self.written.indexed:
+            self._fold()
         self._close_part()
         for closing in self._closing:
             closing.result()
-        if not self._sealed:
-            sync_directory(self._run)
-            sync_directory(self._run.parent)
-            self._sealed = True
+        sync_directory(self._run)
+        sync_directory(self._run.parent)
+        self._sealed = True
 
     def publish(self) -> None:
         """Make everything visible at once. Raises IndexUnavailable."""
@@ -179,7 +197,10 @@ class EmbeddedWriter:
         parts = tuple(closing.result() for closing in self._closing)
         try:
             self._case.publish(
-                Manifest(self._case.case_id, self._shard, parts), run=self._run, append=self._append
+                Manifest(self._case.case_id, self._shard, parts),
+                run=self._run,
+                append=self._append,
+                folded=self._folded,
             )
         except OSError as error:
             raise IndexUnavailable(f"The index cannot be written: {error.strerror}.") from error

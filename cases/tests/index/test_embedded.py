@@ -17,8 +17,10 @@ import pytest
 from cases.index import embedded_write
 from cases.index.embedded import EmbeddedEngine
 from cases.index.embedded_literals import Fragment, fragments
+from cases.index.embedded_store import CaseDirectory
 from cases.index.embedded_terms import escape, place_of, spelling, term_tail, unescape
-from cases.index.engine import IndexUnavailable
+from cases.index.embedded_write import EmbeddedWriter
+from cases.index.engine import POSTED, IndexUnavailable
 from cases.index.query import parse
 from cases.index.tree import Field, Pattern, Regex
 from cases.tests.index.engines import ALL, event, fill, found
@@ -152,6 +154,65 @@ class TestDisk:
         fill(engine, [event(1, message=message), event(2)])
         for query in ("needle", '"start a"', "*eedl*", "*fffffffg*", long, "message:end"):
             assert [len(text) for text in found(engine, parse(query))] == [len(message)], query[:20]
+
+
+class TestFolding:
+    def test_hundreds_of_appends_leave_few_parts_and_lose_nothing(
+        self, engine: EmbeddedEngine, root: Path
+    ) -> None:
+        most = 0
+        for number in range(300):
+            posted = [event(number), event(number + 1), event(5000 + number, None)]
+            fill(engine, posted, shard=POSTED, run=str(number), append=True)
+            most = max(most, len(list(root.rglob("meta.json"))))
+        assert most <= 3 * 7
+        assert engine.shards(case_id="case") == {POSTED: 601}
+        expected = [*range(301), *range(5000, 5300)]
+        for asked in (engine, EmbeddedEngine(root)):
+            assert sorted(found(asked)) == sorted(f"message {number}" for number in expected)
+            assert asked.get(case_ids=["case"], event_id=event(0)["event_id"]) == event(0)
+        histogram = engine.histogram(case_ids=["case"], query=ALL, interval="day")
+        assert (sum(count for _, count in histogram.buckets), histogram.undated) == (301, 300)
+
+    def test_what_was_open_before_a_fold_stays_readable(self, engine: EmbeddedEngine) -> None:
+        for number in range(7):
+            fill(engine, [event(number)], shard=POSTED, run=str(number), append=True)
+        stream = engine.stream(case_ids=["case"], query=ALL)
+        fill(engine, [event(7)], shard=POSTED, run="7", append=True)
+        assert sorted(document["message"] for document in stream) == [f"message {n}" for n in range(7)]
+        assert len(found(engine)) == 8
+
+    def test_a_fold_that_is_not_published_changes_nothing(self, engine: EmbeddedEngine, root: Path) -> None:
+        for number in range(7):
+            fill(engine, [event(number)], shard=POSTED, run=str(number), append=True)
+        before = files(root)
+        with engine.writer(case_id="case", shard=POSTED, run="7", append=True) as writer:
+            writer.add([event(7)])
+            writer.seal()
+            assert len(files(root)) > len(before)
+        assert files(root) == before
+        assert len(found(EmbeddedEngine(root))) == 7
+
+    def test_a_fold_of_parts_that_another_took_up_meanwhile_is_refused(self, engine: EmbeddedEngine) -> None:
+        for number in range(7):
+            fill(engine, [event(number)], shard=POSTED, run=str(number), append=True)
+        held = engine._pictures.of_shard("case", POSTED)
+        fill(engine, [event(7)], shard=POSTED, run="7", append=True)
+        case = CaseDirectory(engine._root, "case")
+        with EmbeddedWriter(case, shard=POSTED, run="8", held=held, append=True) as late:
+            late.add([event(8)])
+            with pytest.raises(IndexUnavailable, match="changed"):
+                late.publish()
+        assert len(found(engine)) == 8
+
+    def test_a_run_of_several_parts_loses_only_those_that_were_folded(
+        self, engine: EmbeddedEngine, root: Path, small_parts: None
+    ) -> None:
+        fill(engine, [event(n) for n in range(1004)], shard=POSTED, run="long", append=True)
+        for number in range(2000, 2007):
+            fill(engine, [event(number)], shard=POSTED, run=str(number), append=True)
+        assert len(list(root.rglob("meta.json"))) == 2
+        assert engine.count(case_ids=["case"], query=ALL) == len(found(engine)) == 1011
 
 
 class TestDamage:
