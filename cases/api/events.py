@@ -29,6 +29,7 @@ from cases.index.document import format_time, public
 from cases.index.engine import INTERVALS
 from cases.models import Case
 from cases.permissions import CanReadCase, CanWriteCase
+from datamortem.common.api import number_in
 from datamortem.common.downloads import as_download
 
 _ASKED: Final = ("q", "from", "to")
@@ -84,10 +85,7 @@ class Asked:
 
     def number(self, name: str, default: int, limit: int) -> int:
         """Return a number from 1 to `limit`. Raises ValidationError."""
-        text = self.parameters.get(name, str(default))
-        if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= limit):
-            raise ValidationError({name: [f"Expected a number from 1 to {limit}."]}, "invalid")
-        return int(text)
+        return number_in(self.parameters, name, default=default, limit=limit)
 
     def one_of(self, name: str, choices: tuple[str, ...], default: str) -> str:
         """Return one of the choices. Raises ValidationError."""

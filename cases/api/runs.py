@@ -32,7 +32,7 @@ class RunsRoutes(CaseRoutes):
     queryset = TaskRun.objects.none()  # names the model to the OpenAPI document
     serializer_class = RunSerializer
     filterset_class = RunFilter
-    orderings: ClassVar = {"created_at": "created_at_utc", "id": "pk"}
+    orderings: ClassVar = {"created_at": "created_at_utc", "id": "id"}
     default_ordering = "-id"
 
     def get_queryset(self) -> QuerySet[TaskRun]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.views import defaults
 from drf_standardized_errors.handler import ExceptionHandler as StandardHandler
 from rest_framework import serializers, status
@@ -98,6 +98,15 @@ class StrictParameters(APIView):
     def known_repeatable(self) -> tuple[str, ...]:
         """Return the names of those that it may carry several times."""
         return self.repeatable
+
+
+def number_in(parameters: QueryDict, name: str, *, default: int, limit: int) -> int:
+    """Return a parameter that is a number from 1 to `limit`. Raises ValidationError."""
+    text = parameters.get(name, str(default))
+    digits = text.lstrip("0") if text.isascii() and text.isdecimal() else ""
+    if not 1 <= len(digits) <= len(str(limit)) or int(digits) > limit:
+        raise ValidationError({name: [f"Expected a number from 1 to {limit}."]}, "invalid")
+    return int(digits)
 
 
 class Nowhere(APIView):

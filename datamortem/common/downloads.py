@@ -14,7 +14,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 from django.utils.http import content_disposition_header
 
 _BLOCK: Final = 256 * 1024
-_RANGE: Final = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
+_RANGE: Final = re.compile(r"bytes=([0-9]{0,30})-([0-9]{0,30})", re.ASCII | re.IGNORECASE)
+#: A range that holds no byte of the file.
+_NO_BYTE: Final = (0, 0)
 #: Separators of paths, control characters, and what turns the direction of writing.
 _UNSAFE: Final = re.compile(r"[/\\\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -48,16 +50,16 @@ def send_file(request: HttpRequest, path: Path, *, name: str, sha256: str) -> Ht
     size = os.fstat(file.fileno()).st_size
     span = _span(request, size, etag=f'"{sha256}"')
     response: HttpResponseBase
-    if span is None:
+    if span is _NO_BYTE:
         file.close()
         response = HttpResponse(status=416, headers={"Content-Range": f"bytes */{size}"})
     else:
-        start, end = span
+        start, end = span or (0, size)
         file.seek(start)
         response = StreamingHttpResponse(_blocks(file, end - start), content_type="application/octet-stream")
         response._resource_closers.append(file.close)  # type: ignore[attr-defined]
         response.headers["Content-Length"] = str(end - start)
-        if end - start < size:
+        if span:
             response.status_code = 206
             response.headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     response.headers["Accept-Ranges"] = "bytes"
@@ -67,20 +69,24 @@ def send_file(request: HttpRequest, path: Path, *, name: str, sha256: str) -> Ht
 
 
 def _span(request: HttpRequest, size: int, *, etag: str) -> tuple[int, int] | None:
-    """Return begin and end of what to send; None when no byte of the file is in the range."""
+    """Return begin and end of the range that is asked for.
+
+    None where no single range is (RFC 9110 section 14.2 lets us ignore several), and _NO_BYTE when
+    no byte of the file is in it.
+    """
     match = _RANGE.fullmatch(request.headers.get("Range", ""))
     if match is None or request.headers.get("If-Range", etag) != etag:
-        return 0, size
+        return None
     first, last = match.groups()
     if not first and not last:
-        return 0, size
+        return None
     if not first:
         start, end = max(size - int(last), 0), size
     else:
         start, end = int(first), min(int(last) + 1, size) if last else size
         if last and int(last) < start:
-            return 0, size  # no valid range, so it is ignored
-    return (start, end) if start < end else None
+            return None  # no valid range, so it is ignored
+    return (start, end) if start < end else _NO_BYTE
 
 
 def _blocks(file: object, rest: int) -> Iterator[bytes]:

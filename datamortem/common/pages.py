@@ -15,6 +15,8 @@ from rest_framework.pagination import BasePagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from datamortem.common.api import number_in
+
 PARAMETERS: Final = ("cursor", "page_size", "ordering")
 
 
@@ -59,11 +61,8 @@ class CursorPages(BasePagination):
         return list(queryset.order_by(f"{sign}{self.field}", f"{sign}pk")[: size + 1])
 
     def _size(self, request: Request) -> int:
-        text = request.query_params.get("page_size", str(self.default_size))
-        if not (text.isascii() and text.isdecimal() and 1 <= int(text[:9]) <= self.largest_size):
-            detail = f"Expected a number from 1 to {self.largest_size}."
-            raise ValidationError({"page_size": [detail]}, "invalid")
-        return int(text)
+        parameters: QueryDict = request.query_params
+        return number_in(parameters, "page_size", default=self.default_size, limit=self.largest_size)
 
     def _ordering(self, request: Request, view: Any) -> str:
         ordering: str = request.query_params.get("ordering", view.default_ordering)

@@ -115,6 +115,7 @@ class TestListing:
             ("page_size=-1", "page_size"),
             ("page_size=٣", "page_size"),
             ("page_size=" + "9" * 5000, "page_size"),
+            ("page_size=000000001999", "page_size"),
             ("ordering=note", "ordering"),
             ("ordering=--case_id", "ordering"),
             ("cursor=abc", "cursor"),

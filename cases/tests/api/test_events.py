@@ -91,6 +91,7 @@ class TestSearch:
             ("limit=1001", "invalid", "limit"),
             ("limit=ten", "invalid", "limit"),
             ("limit=", "invalid", "limit"),
+            ("limit=0000000011" + "0" * 5000, "invalid", "limit"),
             ("ordering=message", "invalid", "ordering"),
             ("cursor=eyJ0aW1lIjowfQ", "invalid_cursor", "cursor"),
             ("from=yesterday", "invalid", "from"),
