@@ -103,7 +103,8 @@ def term_tail(value: Any) -> str:
 
 def text_tail(value: str) -> str:
     """Return `term_tail` of a text, fast where it is plain ASCII and no number."""
-    if value.isascii() and value.isprintable() and value[:1] not in _NUMERIC:
+    plain = value.isascii() and value.isprintable()
+    if plain and (value[:1] not in _NUMERIC or number(value) is None):
         key = value.lower()
         return f"{TEXT}{key}{END}" if key == value else f"{TEXT}{key}{END}{value}"
     return term_tail(value)
