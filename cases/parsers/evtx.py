@@ -13,7 +13,8 @@ import warnings
 import zlib
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from typing import BinaryIO, Final
+from itertools import groupby
+from typing import BinaryIO, Final, NamedTuple
 
 from evtx import PyEvtxParser
 
@@ -27,6 +28,7 @@ from cases.parsers.evtx_chunks import (
     Chain,
     Entry,
     data_matches,
+    has_signature,
     header_faults,
     last_number,
     read_blocks,
@@ -118,6 +120,18 @@ def _is_record(found: bytes, position: str) -> bool:
     return found.startswith(RECORD_MAGIC) or int.from_bytes(found[-4:], "little") == len(found)
 
 
+class _Held(NamedTuple):
+    """A chunk that nothing shows to be in use, and its beginning unless it is all zeros."""
+
+    index: int
+    offset: int
+    head: bytes
+
+
+def _unsigned(index: int, head: bytes, span: tuple[int, int]) -> Damage:
+    return Damage(f"chunk {index}", _sentence("The chunk", ["it has no signature"]), head, span)
+
+
 class _Log:
     """One log while it is read: what was seen so far, and names that are given once."""
 
@@ -128,17 +142,20 @@ class _Log:
         self.numbers = _Numbers()
         self.seen = 0
         self.end = 0
-        self._empty: list[int] = []
+        self._held: list[_Held] = []
 
     def read(self, offset: int, block: bytes) -> Iterator[Record | Damage]:
-        """Yield what is in one chunk; the number of an empty one is kept until more is known."""
+        """Yield what is in one chunk; one that seems to be unused is held back until more is known."""
         index = self.seen
         self.seen += 1
         self.end = offset + len(block)
         if not block.strip(b"\0"):
-            self._empty.append(offset)
+            self._held.append(_Held(index, offset, b""))
             return
-        yield from self._report_empty(len(self._empty))
+        if 0 < self.expected <= index and not has_signature(block):
+            self._held.append(_Held(index, offset, block[:FIRST_RECORD]))
+            return
+        yield from self._report_held()
         if len(block) < CHUNK_SIZE:
             whole = block.ljust(CHUNK_SIZE, b"\0")
             yield self._cut(index, offset, block, whole)
@@ -149,26 +166,32 @@ class _Log:
         yield from _Chunk(self, index, offset, block, CHUNK_SIZE).read()
 
     def close(self) -> Iterator[Damage]:
-        """Yield what is missing at the end of the file, by its header."""
-        used = max(self.expected - (self.seen - len(self._empty)), 0)
-        yield from self._report_empty(min(used, len(self._empty)))
+        """Yield what is missing at the end of the file, by its header.
+
+        Windows makes the file larger before it needs the room: behind the last chunk in use lies
+        what the disk held before, and no record.
+        """
+        self._held = [held for held in self._held if held.index < self.expected]
+        yield from self._report_held()
         if missing := max(self.expected - self.seen, 0):
             reason = f"The file header counts {self.expected} chunks; the file ends after {self.seen}."
             yield Damage(f"the last {missing} chunks", reason, b"", (self.end, 0))
 
-    def _report_empty(self, count: int) -> Iterator[Damage]:
-        """Yield the first of the empty chunks as one damage: there is something behind them."""
-        empty, self._empty = self._empty, []
-        if not count:
-            return
-        first = self.seen - len(empty) - (0 if self._is_last(empty) else 1)
+    def _report_held(self) -> Iterator[Damage]:
+        """Yield the damages that held chunks are if others in use follow; zeros in a row are one."""
+        held, self._held = self._held, []
+        for content, run in groupby(held, key=lambda chunk: bool(chunk.head)):
+            if content:
+                for index, offset, head in run:
+                    yield _unsigned(index, head, (offset, CHUNK_SIZE))
+            else:
+                yield self._zeros(list(run))
+
+    def _zeros(self, empty: list[_Held]) -> Damage:
+        count, first, start = len(empty), empty[0].index, empty[0].offset
         name = f"chunk {first}" if count == 1 else f"chunks {first} to {first + count - 1}"
         reason = f"{count} chunk{'s' * (count > 1)} of zeros among chunks in use: the records are gone."
-        end = min(empty[0] + count * CHUNK_SIZE, self.end)
-        yield Damage(name, reason, b"", (empty[0], end - empty[0]))
-
-    def _is_last(self, empty: list[int]) -> bool:
-        return empty[-1] + CHUNK_SIZE >= self.end
+        return Damage(name, reason, b"", (start, min(start + count * CHUNK_SIZE, self.end) - start))
 
     def _cut(self, index: int, offset: int, block: bytes, whole: bytes) -> Damage:
         reason = f"The file ends inside a chunk, after {len(block)} of {CHUNK_SIZE} bytes"

@@ -24,6 +24,8 @@ FIRST_RECORD: Final = 512
 _USUAL_SIZE: Final = 4096
 #: Record header of 24 bytes and the size once more.
 _SMALLEST: Final = 28
+#: Records begin at multiples of this.
+_ALIGNMENT: Final = 8
 #: Set in the flags of a file and of a chunk when no checksums are kept.
 _NO_CHECKSUMS: Final = 0x4
 
@@ -145,6 +147,16 @@ def header_faults(chunk: bytes, *, has_checksums: bool) -> list[str]:
     if free is not None and not data_matches(chunk):
         faults.append("the checksum of its records does not match")
     return faults
+
+
+def has_signature(block: bytes) -> bool:
+    """Return whether anything in it says that it is a chunk, or a record where records can begin."""
+    if CHUNK_MAGIC in block:
+        return True
+    place = block.find(RECORD_MAGIC)
+    while place >= 0 and place % _ALIGNMENT:
+        place = block.find(RECORD_MAGIC, place + 1)
+    return place >= 0
 
 
 def data_matches(chunk: bytes) -> bool:

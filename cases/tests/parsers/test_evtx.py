@@ -12,6 +12,8 @@ import lzma
 import os
 import random
 import re
+import struct
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -288,6 +290,45 @@ def test_a_last_chunk_of_zeros_is_missed_by_the_count_of_the_header(tmp_path: Pa
     assert [damage.position for damage in damages] == [f"chunk {last}"]
 
 
+@pytest.mark.parametrize("tail", [1, 3 * CHUNK_SIZE, 2 * CHUNK_SIZE + 100])
+def test_old_content_of_the_disk_behind_the_last_chunk_is_no_damage(
+    tmp_path: Path, whole: bytes, tail: int
+) -> None:
+    foreign = random.Random(1).randbytes(tail)
+    records, damages = split(read_bytes(whole + bytes(CHUNK_SIZE) + foreign, tmp_path))
+    assert (len(records), damages) == (400, [])
+
+
+@pytest.mark.parametrize("at", [0, 512, CHUNK_SIZE - 8])
+def test_a_signature_of_a_record_behind_the_last_chunk_is_reported(
+    tmp_path: Path, whole: bytes, at: int
+) -> None:
+    foreign = bytearray(random.Random(1).randbytes(CHUNK_SIZE))
+    foreign[at : at + 4] = b"**\0\0"
+    count = (len(whole) - HEADER_SIZE) // CHUNK_SIZE
+    records, damages = split(read_bytes(whole + foreign, tmp_path))
+    assert (len(records), [damage.position for damage in damages]) == (400, [f"chunk {count}"])
+
+
+def test_old_content_between_chunks_that_the_header_does_not_count_is_reported(
+    tmp_path: Path, whole: bytes
+) -> None:
+    """A log that was not closed has chunks in use behind those that its header counts."""
+    foreign = random.Random(1).randbytes(CHUNK_SIZE)
+    first, later = whole[HEADER_SIZE:][:CHUNK_SIZE], whole[HEADER_SIZE:][CHUNK_SIZE:]
+    header = counting_chunks(whole, 1)
+    held = bytes(2 * CHUNK_SIZE) + foreign + bytes(CHUNK_SIZE)
+    records, damages = split(read_bytes(header + first + held + later, tmp_path))
+    assert len(records) == 400
+    assert [damage.position for damage in damages] == ["chunks 1 to 2", "chunk 3", "chunk 4"]
+    assert [damage.span for damage in damages] == [
+        (HEADER_SIZE + CHUNK_SIZE, 2 * CHUNK_SIZE),
+        (HEADER_SIZE + 3 * CHUNK_SIZE, CHUNK_SIZE),
+        (HEADER_SIZE + 4 * CHUNK_SIZE, CHUNK_SIZE),
+    ]
+    assert damages[1].raw == foreign[:512]
+
+
 def test_a_chunk_without_signature_is_read_while_its_checksum_vouches_for_it(
     tmp_path: Path, whole: bytes
 ) -> None:
@@ -329,6 +370,14 @@ def test_behind_a_gap_records_are_read_only_when_asked(tmp_path: Path, whole: by
     records, damages = split(read_bytes(gone, tmp_path, recover="yes"))
     assert len(records) == 396
     assert damages[-1].span == (start, end - start)
+
+
+def counting_chunks(data: bytes, count: int) -> bytes:
+    """Return the file header of a log, made to count that many chunks."""
+    header = bytearray(data[:HEADER_SIZE])
+    struct.pack_into("<H", header, 42, count)
+    struct.pack_into("<I", header, 124, zlib.crc32(header[:120]))
+    return bytes(header)
 
 
 def chunk_end(data: bytes, index: int) -> int:
