@@ -100,15 +100,9 @@ class EvidenceRoutes(CaseRoutes):
             raise TooLarge(f"A file has up to {settings.UPLOAD_LIMIT} bytes.", field=FILE)
         intake = _Intake(self, request)
         try:
-            received = intake.receive(room=length)
+            return intake.receive(room=length)
         except Answered as repeated:
             return repeat(repeated.answer)
-        evidence = one(self.get_queryset(), pk=received.evidence.pk)
-        shown = {**EvidenceSerializer(evidence).data, "duplicate": received.duplicate}
-        response = Response(shown, status=200 if received.duplicate else 201)
-        if intake.answer is not None:
-            keep(intake.answer, response)
-        return response
 
     @extend_schema(operation_id="evidence_get")
     def retrieve(self, request: Request, case_id: str, evidence_uid: str) -> Response:
@@ -170,20 +164,22 @@ class _Intake:
         self.key = key_of(request)
         self.answer: IdempotentAnswer | None = None
 
-    def receive(self, *, room: int) -> services.Received:
+    def receive(self, *, room: int) -> Response:
         """Return what became of the file. Raises Answered for a repetition."""
         if not self.upload.open():
             self._checked(self.upload.texts)
             raise FileMissing("Send the evidence as a file in a part named `file`.", field=FILE)
-        return services.receive_evidence(
+        services.receive_evidence(
             case=self.routes.case,
             by=self.routes.by,
             content=self.upload.content(),
             name=self.upload.name,
             room=room,
             at_end=self._at_end,
+            then=self._respond,
             **self._checked(self.upload.texts),
         )
+        return self.response
 
     def _at_end(self, stored: store.Stored) -> Mapping[str, Any]:
         texts = self.upload.rest()
@@ -193,6 +189,14 @@ class _Intake:
             if self.answer.status is not None:
                 raise Answered(self.answer)
         return self._checked(texts)
+
+    def _respond(self, received: services.Received) -> None:
+        """Make the answer, and keep it under its key before anybody can repeat the request."""
+        evidence = one(self.routes.get_queryset(), pk=received.evidence.pk)
+        shown = {**EvidenceSerializer(evidence).data, "duplicate": received.duplicate}
+        self.response = Response(shown, status=200 if received.duplicate else 201)
+        if self.answer is not None:
+            keep(self.answer, self.response)
 
     def _checked(self, texts: dict[str, str]) -> dict[str, Any]:
         given = DescribeEvidenceSerializer(data={name: text for name, text in texts.items() if text})

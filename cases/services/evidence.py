@@ -57,12 +57,14 @@ def receive_evidence(
     bounded: bool = True,
     room: int = 0,
     at_end: Callable[[store.Stored], Mapping[str, Any]] | None = None,
+    then: Callable[[Received], None] | None = None,
 ) -> Received:
     """Take bytes into the store, seal them and queue their reading.
 
     `size` is what was announced, `room` about how much space it will need. `bounded` keeps to
     UPLOAD_LIMIT. `at_end` is asked when the bytes have arrived: it may say more about them, or
-    refuse. The same bytes in the same case give the evidence that is there, and no second run.
+    refuse. `then` joins the transaction that registers them, as its last act. The same bytes in
+    the same case give the evidence that is there, and no second run.
     Raises what `store.admit` raises, CaseClosed, Invalid; then nothing of it remains.
     """
     locked_open_now(case)
@@ -83,22 +85,33 @@ def receive_evidence(
             described |= _checked(dict(at_end(stored)))
         case = locked_open(case)
         if known := Evidence.objects.filter(case=case, sha256=stored.sha256).first():
-            return _offered_again(known, by=by, name=name)
-        evidence = Evidence.objects.create(
-            evidence_uid=f"ev-{secrets.token_hex(8)}",
-            case=case,
-            local_path=stored.key,
-            sha256=stored.sha256,
-            size=stored.size,
-            original_name=custody.storable(name)[:_NAME_LIMIT],
-            modified_at=modified_at,
-            sealed_at=timezone.now(),
-            added_by=by,
-            **described,
-        )
-        _record_arrival(evidence, by=by, name=name)
-        run = runs.queue(evidence, task_name=runs.READ, module=chosen, options=options)
-    return Received(evidence, run, duplicate=False)
+            received = _offered_again(known, by=by, name=name)
+        else:
+            described |= {"modified_at": modified_at}
+            evidence = _registered(stored, case=case, by=by, name=name, described=described)
+            run = runs.queue(evidence, task_name=runs.READ, module=chosen, options=options)
+            received = Received(evidence, run, duplicate=False)
+        if then:
+            then(received)
+    return received
+
+
+def _registered(
+    stored: store.Stored, *, case: Case, by: User | None, name: str, described: dict[str, Any]
+) -> Evidence:
+    evidence = Evidence.objects.create(
+        evidence_uid=f"ev-{secrets.token_hex(8)}",
+        case=case,
+        local_path=stored.key,
+        sha256=stored.sha256,
+        size=stored.size,
+        original_name=custody.storable(name)[:_NAME_LIMIT],
+        sealed_at=timezone.now(),
+        added_by=by,
+        **described,
+    )
+    _record_arrival(evidence, by=by, name=name)
+    return evidence
 
 
 def _is_held(sha256: str) -> bool:

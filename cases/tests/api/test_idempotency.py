@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.db import connections
 
 from accounts.models import IdempotentAnswer
-from cases.models import Case, Event
-from cases.tests.api.cast import V1, client_of, errors, person, staffed_case
+from cases.models import Case, Event, Evidence, TaskRun
+from cases.tests.api.cast import V1, a_file, client_of, errors, person, staffed_case
 
 CASES = f"{V1}/cases/"
 
@@ -68,24 +69,43 @@ class TestKey:
         assert Event.objects.count() == 1
 
 
-@pytest.mark.django_db(transaction=True)
-def test_the_same_key_at_the_same_moment_acts_once() -> None:
-    client = client_of("alice")
+def _four_at_once(post: Callable[[], Any]) -> list[Any]:
+    """Return what four threads get that begin at the same moment."""
     answers: list[Any] = []
     start = threading.Barrier(4)
 
-    def post() -> None:
+    def work() -> None:
         start.wait()
         try:
-            answers.append(client.post(CASES, {"title": "x"}, format="json", HTTP_IDEMPOTENCY_KEY="k"))
+            answers.append(post())
         finally:
             connections.close_all()
 
-    threads = [threading.Thread(target=post) for _ in range(4)]
+    threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    return answers
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_same_upload_at_the_same_moment_answers_the_same() -> None:
+    case, client = staffed_case(), client_of("alice")
+    address = f"{CASES}{case.case_id}/evidence/"
+    answers = _four_at_once(lambda: client.post(address, {"file": a_file()}, HTTP_IDEMPOTENCY_KEY="k"))
+    assert [answer.status_code for answer in answers] == [201] * 4
+    first = answers[0].json()
+    assert all(answer.json() == first for answer in answers)
+    assert (Evidence.objects.count(), TaskRun.objects.count()) == (1, 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_same_key_at_the_same_moment_acts_once() -> None:
+    client = client_of("alice")
+    answers = _four_at_once(
+        lambda: client.post(CASES, {"title": "x"}, format="json", HTTP_IDEMPOTENCY_KEY="k")
+    )
     assert [answer.status_code for answer in answers] == [201] * 4
     first = answers[0].json()  # as values: PostgreSQL keeps no order of names
     assert all(answer.json() == first for answer in answers)

@@ -174,7 +174,7 @@ def _reading() -> Iterator[Finding]:
 def _index() -> Iterator[Finding]:
     health = engine().health()
     remedy = "" if health.ok else "Check SEARCH_URL; `manage.py reindex --all` builds the index anew."
-    yield Finding("Index", f"{health.detail}, documents of version {VERSION}", remedy)
+    yield Finding("Index", f"{health.detail} Documents are of version {VERSION}.", remedy)
 
 
 def _worker() -> Iterator[Finding]:
