@@ -177,7 +177,7 @@ def discard_content(sha256: str) -> None:
 @transaction.atomic
 def add_member(*, case: Case, user: User, role: str, by: User | None) -> CaseMember:
     """Let a user work on the case."""
-    case = locked(case)
+    case = locked_open(case)
     check_role(role)
     if case.owner_id == user.pk or CaseMember.objects.filter(case_ref=case, user=user).exists():
         raise AlreadyMember(f"{user.username} is a member of case {case.case_id} already.", field="user")
@@ -190,7 +190,7 @@ def add_member(*, case: Case, user: User, role: str, by: User | None) -> CaseMem
 @transaction.atomic
 def change_member(*, member: CaseMember, role: str, by: User | None) -> CaseMember:
     """Give a member another role. Raises LastLead when no lead would remain."""
-    case = locked(member.case_ref)
+    case = locked_open(member.case_ref)
     check_role(role)
     before = member.role
     if role != CaseRole.LEAD:
@@ -205,7 +205,7 @@ def change_member(*, member: CaseMember, role: str, by: User | None) -> CaseMemb
 @transaction.atomic
 def remove_member(*, member: CaseMember, by: User | None) -> None:
     """End a user's work on the case. Raises LastLead when no lead would remain."""
-    case = locked(member.case_ref)
+    case = locked_open(member.case_ref)
     _check_lead_remains(case, without=member)
     details = {"member": member.user.username, "role": member.role}
     member.delete()

@@ -7,7 +7,7 @@ from django.db import transaction
 from accounts.models import User
 from cases import custody
 from cases.models import Case, CaseMember, CaseRole
-from cases.services.case import LastLead, check_role, locked
+from cases.services.case import LastLead, check_role, locked_open
 
 
 @transaction.atomic
@@ -18,7 +18,7 @@ def change_owner(*, case: Case, role: str, by: User | None) -> User | None:
     """
     check_role(role)
     if role == CaseRole.LEAD:
-        return case.owner
+        return locked_open(case).owner
     before = _hand_over(case, by=by)
     CaseMember.objects.create(case_ref=case, user=before, role=role, added_by=by)
     details = {"member": before.username, "before": CaseRole.LEAD, "after": role}
@@ -39,7 +39,7 @@ def remove_owner(*, case: Case, by: User | None) -> None:
 
 def _hand_over(case: Case, *, by: User | None) -> User:
     """Make another lead the owner; return who it was before."""
-    before = locked(case).owner
+    before = locked_open(case).owner
     heir = CaseMember.objects.filter(case_ref=case, role=CaseRole.LEAD).exclude(user=before).first()
     if before is None or heir is None:
         raise LastLead(f"The owner is the last lead of case {case.case_id}.", field="role")

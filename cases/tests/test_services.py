@@ -63,6 +63,8 @@ class TestCases:
     def test_a_closed_case_refuses_writes_until_it_is_open_again(self) -> None:
         case = a_case()
         evidence = receive(case, b"a").evidence
+        bob = _bob()
+        member = services.add_member(case=case, user=bob, role="lead", by=alice())
         with pytest.raises(Conflict) as busy:
             services.close_case(case=case, by=alice())
         assert busy.value.code == "case_busy"
@@ -76,6 +78,12 @@ class TestCases:
             lambda: services.delete_evidence(evidence=evidence, by=alice()),
             lambda: services.run_again(evidence=evidence, by=alice()),
             lambda: services.close_case(case=case, by=alice()),
+            lambda: services.add_member(case=case, user=bob, role="reader", by=alice()),
+            lambda: services.change_member(member=member, role="reader", by=alice()),
+            lambda: services.remove_member(member=member, by=alice()),
+            lambda: services.change_owner(case=case, role="reader", by=alice()),
+            lambda: services.change_owner(case=case, role="lead", by=alice()),
+            lambda: services.remove_owner(case=case, by=alice()),
         )
         for act in acts:
             with pytest.raises(services.CaseClosed) as refusal:
