@@ -19,7 +19,7 @@ from cases.index import embedded_counts as counts
 from cases.index.document import Document
 from cases.index.embedded_compile import Compiler
 from cases.index.embedded_pages import Order
-from cases.index.embedded_parts import OpenPart, Pictures
+from cases.index.embedded_parts import OpenPart, Pictures, numbered
 from cases.index.embedded_select import Selection, Verdicts
 from cases.index.embedded_store import LAYOUT, CaseDirectory
 from cases.index.embedded_write import EmbeddedWriter
@@ -99,9 +99,13 @@ class EmbeddedEngine:
 
     def get(self, *, case_ids: Sequence[str], event_id: str) -> Document | None:
         """Return one event."""
+        if not _is_event_id(event_id):
+            return None
+        query = numbered(event_id)
         for part in self._pictures.of(case_ids):
-            if _is_event_id(event_id) and (found := part.with_ids([event_id])):
-                return found[0]
+            for document in part.with_number(query):
+                if document["event_id"] == event_id:
+                    return document
         return None
 
     def stream(self, *, case_ids: Sequence[str], query: Node, descending: bool = False) -> Iterator[Document]:
@@ -163,7 +167,7 @@ def _changing() -> Iterator[None]:
 
 
 def _count(selections: list[Selection]) -> int:
-    return sum(_spread(Selection.count, selections))
+    return sum(_spread(Selection.count, [selection for selection in selections if not selection.nothing]))
 
 
 def _span(query: Node) -> tuple[int | None, int | None]:

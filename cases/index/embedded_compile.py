@@ -7,7 +7,6 @@ never reaches a parser of tantivy's.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,6 +15,7 @@ from tantivy import FieldType, Occur, Query
 
 from cases.index.document import Document
 from cases.index.embedded_literals import Fragment, fragments
+from cases.index.embedded_numbers import digit_ranges, first_integer
 from cases.index.embedded_parts import OpenPart, both
 from cases.index.embedded_schema import SCHEMA
 from cases.index.embedded_shape import CORE, TERM_FIELDS
@@ -28,7 +28,6 @@ from cases.index.embedded_terms import (
     NUMBER,
     PRESENT,
     TEXT,
-    integer_key,
     place_of,
     spelling,
     wanted_tails,
@@ -79,11 +78,12 @@ class Bounds:
 
 def exactly(query: Query) -> Bounds:
     """Return the bounds of what the index decides."""
-    return Bounds(query, query)
+    return NOTHING if query is NOTHING.upper else Bounds(query, query)
 
 
-NOTHING: Final = exactly(Query.empty_query())
-EVERYTHING: Final = exactly(Query.all_query())
+_NONE, _ALL = Query.empty_query(), Query.all_query()
+NOTHING: Final = Bounds(_NONE, _NONE)
+EVERYTHING: Final = Bounds(_ALL, _ALL)
 
 
 def candidates(query: Query) -> Bounds:
@@ -111,6 +111,8 @@ class Compiler:
                 return _any([self._bounds(child, part) for child in children])
             case Not(child=child):
                 return _not(self._bounds(child, part))
+            case Words(field=None):
+                return _words(node, _word_fields(node, part))
             case Everything() | Nothing() | Words() | Fuzzy() | TimeRange():
                 found = self._shared.get(id(node))
                 if found is None:
@@ -121,11 +123,19 @@ class Compiler:
 
 
 def _all(bounds: Sequence[Bounds]) -> Bounds:
+    if any(bound is NOTHING for bound in bounds):
+        return NOTHING
+    bounds = [bound for bound in bounds if bound is not EVERYTHING] or [EVERYTHING]
+    if len(bounds) == 1:
+        return bounds[0]
     upper = both(*(bound.upper for bound in bounds))
     return exactly(upper) if all(b.exact for b in bounds) else Bounds(upper, both(*(b.lower for b in bounds)))
 
 
 def _any(bounds: Sequence[Bounds]) -> Bounds:
+    if any(bound is EVERYTHING for bound in bounds):
+        return EVERYTHING
+    bounds = [bound for bound in bounds if bound is not NOTHING]
     upper = either([bound.upper for bound in bounds])
     if all(bound.exact for bound in bounds):
         return exactly(upper)
@@ -185,18 +195,25 @@ def _of_all_parts(node: Everything | Nothing | Words | Fuzzy | TimeRange) -> Bou
         case Nothing():
             return NOTHING
         case Words():
-            return _words(node)
+            return _words(node, ("m",))
         case Fuzzy():
             return _fuzzy(node)
         case TimeRange(lower=lower, upper=upper):
             return exactly(between(lower, upper))
 
 
-def _words(node: Words) -> Bounds:
+def _word_fields(node: Words, part: OpenPart) -> list[str]:
+    """Return the word fields of a part that have all the words: one is searched faster than two."""
+    words = words_of(fold(node.text))
+    return [field for field in ("m", "o") if all(part.searcher.doc_freq(field, word) for word in words)]
+
+
+def _words(node: Words, fields: Sequence[str]) -> Bounds:
     if node.field not in (None, MESSAGE):
         return candidates(EVERYTHING.upper)
+    if not fields:
+        return NOTHING
     words = words_of(fold(node.text))
-    fields = ("m",) if node.field == MESSAGE else ("m", "o")
     if len(words) == 1:
         return exactly(either([term(field, words[0]) for field in fields]))
     phrase = either([Query.phrase_query(SCHEMA, field, list(words)) for field in fields])
@@ -318,46 +335,15 @@ def _number_range(node: NumberRange, part: OpenPart) -> Bounds:
 
 
 def _integers(node: NumberRange, place: str) -> list[Query]:
-    lower = 0 if node.lower is None else _first_integer(float(node.lower), included=node.include_lower)
+    lower = 0 if node.lower is None else first_integer(float(node.lower), included=node.include_lower)
     highest = 10**15 - 1
-    upper = (
-        highest if node.upper is None else -_first_integer(-float(node.upper), included=node.include_upper)
-    )
+    upper = highest if node.upper is None else -first_integer(-float(node.upper), included=node.include_upper)
     lower, upper = max(lower, 0), min(upper, highest)
     if lower > upper:
         return []
     digits = "|".join(digit_ranges(lower, upper))
     escaped = "".join(f"\\x{{{ord(char):x}}}" for char in place)
     return [Query.regex_query(SCHEMA, "x", f"{escaped}\\x{{1e}}(?:{digits})\\x{{0}}(?s:.)*")]
-
-
-def _first_integer(bound: float, *, included: bool) -> int:
-    """The least integer at or above (beyond, unless included) a bound, kept within 64 bits."""
-    bound = min(max(bound, -1e18), 1e18)
-    whole = math.ceil(bound)
-    return whole + 1 if not included and whole == bound else whole
-
-
-def digit_ranges(lower: int, upper: int) -> list[str]:
-    """Return expressions that together cover the keys of the integers in a range."""
-    found = []
-    while lower <= upper:
-        digits = str(lower)
-        top = min(upper, 10 ** len(digits) - 1)
-        # The largest block of the form "prefix, then any digits" that begins at `lower`.
-        free = 0
-        while (
-            free + 1 < len(digits) and lower % 10 ** (free + 1) == 0 and lower + 10 ** (free + 1) - 1 <= top
-        ):
-            free += 1
-        block = 10**free
-        if 1 < len(digits) == free + 1 and lower == 10**free and top == 10 ** len(digits) - 1:
-            found.append(f"{integer_key(digits)[0]}[0-9]{{{len(digits)}}}")
-            lower = top + 1
-            continue
-        found.append(integer_key(digits)[: len(digits) + 1 - free] + "[0-9]" * free)
-        lower += block
-    return found
 
 
 def _in_message(node: Pattern | Regex, part: OpenPart) -> Bounds:

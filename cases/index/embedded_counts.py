@@ -6,13 +6,13 @@ import heapq
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from tantivy import Query
 
 from cases.index.embedded_compile import between
 from cases.index.embedded_pages import Map
-from cases.index.embedded_parts import OpenPart
+from cases.index.embedded_parts import DAY, OpenPart
 from cases.index.embedded_schema import SCHEMA
 from cases.index.embedded_select import Selection
 from cases.index.embedded_shape import CORE
@@ -27,6 +27,7 @@ from cases.index.embedded_terms import (
     is_long,
     place_of,
     spelling,
+    term_tail,
 )
 from cases.index.engine import INTERVALS, FieldInfo, Histogram, Terms
 from cases.index.matching import field_values
@@ -39,17 +40,13 @@ _FIXED: Final = {
     "second": _SECOND,
     "minute": 60 * _SECOND,
     "hour": 3600 * _SECOND,
-    "day": 86_400 * _SECOND,
-    "week": 7 * 86_400 * _SECOND,
+    "day": DAY,
+    "week": 7 * DAY,
 }
 #: 1970-01-05 was the first Monday.
-_MONDAY: Final = 4 * 86_400 * _SECOND
+_MONDAY: Final = 4 * DAY
 _AUTO_LIMIT: Final = 120
 _LIMIT: Final = 10_000
-#: Buckets that tantivy is asked for at once; it refuses 65,000.
-_AT_ONCE: Final = 50_000
-#: tantivy computes buckets in doubles, exact up to here.
-_EXACT: Final = 2**53
 
 
 class TooManyBuckets(ValueError):
@@ -61,18 +58,20 @@ class TooManyBuckets(ValueError):
 
 def histogram(selections: list[Selection], run: Map, interval: str) -> Histogram:
     """Return the counts by interval; see `engine.Engine.histogram`."""
+    selections = [selection for selection in selections if not selection.nothing]
     dated = [selection for selection in selections if selection.part.facts.first is not None]
     if interval == "auto":
         ends = [end for ends in run(_ends, dated) for end in ends]
         interval = _finest(min(ends), max(ends)) if ends else INTERVALS[0]
-    counted: Counter[int] = Counter()
+    counted: dict[int, int] = {}
     for buckets in run(lambda selection: _buckets(selection, interval), dated):
-        counted.update(buckets)
+        for start, events in buckets.items():
+            counted[start] = counted.get(start, 0) + events
         if len(counted) > _LIMIT:
             raise TooManyBuckets(interval)
     open_ended = [selection for selection in selections if selection.part.facts.undated]
     undated = sum(run(_count_undated, open_ended))
-    return Histogram(interval, sorted(counted.items()), undated)
+    return Histogram(interval, [(int(start), counted[start]) for start in sorted(counted)], undated)
 
 
 def _count_undated(selection: Selection) -> int:
@@ -126,35 +125,44 @@ def _start(year: int, month: int) -> int:
     return (datetime(year, month, 1, tzinfo=UTC) - EPOCH) // MICROSECOND
 
 
-def _buckets(selection: Selection, interval: str) -> Counter[int]:
-    low, high = selection.part.facts.first or 0, selection.part.facts.last or 0
-    step = _FIXED.get(interval, _FIXED["day"])  # months and years are made of days
+def _buckets(selection: Selection, interval: str) -> dict[int, int]:
+    """Return the counts in one part by the start of the interval."""
+    step = _FIXED.get(interval, DAY)
+    if not selection.part.countable(min(step, DAY)):
+        return _counted(_instants(selection), interval)
+    if step < DAY:
+        found = selection.part.counts_by(step, selection.sure)
+    elif selection.everything:
+        found = selection.part.days
+    else:
+        found = selection.part.counts_by(DAY, selection.sure)
+    if interval != "day" and step >= DAY:  # weeks, months and years are made of days
+        start, days, found = bucket_of(interval), found, {}
+        for day, events in days.items():
+            begin = start(int(day))
+            found[begin] = found.get(begin, 0) + events
+    if selection.exact:
+        return found
+    tested = _counted((instant for instant, _ in selection.tested()), interval)
+    tested.update(found)
+    return tested
+
+
+def _instants(selection: Selection) -> Iterator[int | None]:
+    count = selection.count()
+    hits = selection.first(count, by="ts", descending=False) if count else []
+    return (instant for instant, _ in hits)
+
+
+def _counted(instants: Iterator[int | None], interval: str) -> Counter[int]:
     start = bucket_of(interval)
     counted: Counter[int] = Counter()
-    if low > -_EXACT and high < _EXACT and (high - low) // step < _AT_ONCE:
-        for key, events in _aggregated(selection, step, _MONDAY if interval == "week" else 0):
-            counted[start(key)] += events
-        rest = (instant for instant, _ in selection.tested())
-    else:
-        count = selection.count()
-        hits = selection.first(count, by="ts", descending=False) if count else []
-        rest = (instant for instant, _ in hits)
-    for instant in rest:
+    for instant in instants:
         if instant is not None:
             counted[start(instant)] += 1
             if len(counted) > _LIMIT:
                 raise TooManyBuckets(interval)
     return counted
-
-
-def _aggregated(selection: Selection, step: int, offset: int) -> Iterator[tuple[int, int]]:
-    asked = {"field": "ts", "interval": float(step), "offset": float(offset), "min_doc_count": 1}
-    if offset >= step:  # tantivy wants it within one interval
-        asked["offset"] = float(offset % step)
-    answer = selection.part.searcher.aggregate(selection.sure, {"time": {"histogram": asked}})
-    for bucket in answer["time"]["buckets"]:
-        if bucket["doc_count"]:
-            yield round(bucket["key"]), bucket["doc_count"]
 
 
 def field_named(name: str) -> Field:
@@ -166,56 +174,80 @@ def field_named(name: str) -> Field:
     return Field(name)
 
 
-#: A value by its spelling behind "=", or a long one by its hash; and where to find that spelled.
+#: A value is named by its term where that is short: the same in every part. By its hash if it is
+#: long, for only some parts keep it spelled; its origin then tells where to find it spelled.
 _Origin = tuple[OpenPart, str] | str
 
 
 def terms(selections: list[Selection], having: list[Selection], run: Map, field: Field, size: int) -> Terms:
     """Return the most frequent values; `having` selects the same events, if they have the field."""
-    counted: Counter[str] = Counter()
+    counted: dict[str, int] = {}
     origins: dict[str, _Origin] = {}
     for found, long in run(lambda selection: _values(selection, field), selections):
-        counted.update(found)
+        for name, events in found.items() if counted else ():
+            counted[name] = counted.get(name, 0) + events
+        counted = counted or found
         origins |= long
-    # Long values take their place among equals only once they are spelled.
+    # Values take their place among equals only once they are spelled.
     least = min(heapq.nlargest(size, counted.values()), default=0)
     spelled = [
-        (_spelled(value, origins, field), events) for value, events in counted.items() if events >= least
+        (_spelled(name, origins, field), events) for name, events in counted.items() if events >= least
     ]
     shown = heapq.nsmallest(size, spelled, key=lambda item: (-item[1], item[0]))
-    other = counted.total() - sum(events for _, events in shown)
+    other = sum(counted.values()) - sum(events for _, events in shown)
     missing = sum(run(_missing, list(zip(selections, having, [field] * len(having), strict=True))))
     return Terms(shown, other, missing)
 
 
-def _values(selection: Selection, field: Field) -> tuple[Counter[str], dict[str, _Origin]]:
+def _values(selection: Selection, field: Field) -> tuple[dict[str, int], dict[str, _Origin]]:
     """Return how many events of a part have each value, and where long ones are spelled."""
-    counted: Counter[str] = Counter()
-    origins: dict[str, _Origin] = {}
-    if not field.attribute and field.name in ("event_id", "case_id"):
-        for own in _own_values(selection, field.name):
-            counted[_name(own)] += 1
-            origins[_name(own)] = own
-        return counted, origins
+    if selection.nothing:
+        return {}, {}
     part, place = selection.part, place_of(field)
-    among = None if selection.everything else selection.sure
-    begin = len(place)
-    for kind in (TEXT, INTEGER, NUMBER):
-        found = [(spelling(term[begin:]) or "", n) for term, n in part.counted_terms(place + kind, among)]
-        for value, events in found:  # a spelling has one term in a part: nothing adds up
-            if len(value) <= SHORT:
-                counted[f"={value}"] = events
-            else:
-                name = _name(value)
-                counted[name], origins[name] = events, value
-    for term, events in part.counted_terms(place + HASHED, among):
+    if not field.attribute and field.name in ("event_id", "case_id"):
+        own = Counter(_own_values(selection, field.name))
+        return {_name(value, place): n for value, n in own.items()}, {
+            _name(value, place): value for value in own
+        }
+    counted, origins = _kept(selection, place)
+    for term, events in part.counted_terms(place + HASHED, _among(selection)):
         name = HASHED + term.rpartition(END)[2]
         counted[name], origins[name] = events, (part, term)
     for _, address in selection.tested():
-        values = {value_text(value) for value in field_values(part.load(address), field)}
-        counted.update(_name(value) for value in values)
-        origins |= {_name(value): value for value in values if is_long(value)}
+        named = {_name(value, place): value for value in field_values(part.load(address), field)}
+        for name, value in named.items():
+            counted[name] = counted.get(name, 0) + 1
+            if name[0] == HASHED:
+                origins[name] = value_text(value)
     return counted, origins
+
+
+def _among(selection: Selection) -> Query | None:
+    return None if selection.everything else selection.sure
+
+
+def _kept(selection: Selection, place: str) -> tuple[dict[str, int], dict[str, _Origin]]:
+    """Count the values that have terms which spell them; there may be very many."""
+    counted_terms, among = selection.part.counted_terms, _among(selection)
+    counted = dict(counted_terms(place + TEXT, among))
+    counted.update(counted_terms(place + INTEGER, among))
+    origins: dict[str, _Origin] = {}
+    for term, events in counted_terms(place + NUMBER, among):
+        name = _spelled_number(term[len(place) :], place)
+        counted[name] = counted.get(name, 0) + events
+    # A long value's term is longer than this; one of a short value may be as well.
+    for term in [term for term in counted if len(term) > len(place) + SHORT]:
+        value = spelling(term[len(place) :]) or ""
+        if is_long(value):
+            name = _name(value, place)
+            counted[name], origins[name] = counted.pop(term), value
+    return counted, origins
+
+
+def _spelled_number(tail: str, place: str) -> str:
+    """Name a number as a text of that spelling would be: 1e22 is one value, whatever it came as."""
+    spelled = spelling(tail) or ""
+    return place + TEXT + spelled.lower() + END + (spelled if spelled != spelled.lower() else "")
 
 
 def _missing(asked: tuple[Selection, Selection, Field]) -> int:
@@ -235,20 +267,24 @@ def _own_values(selection: Selection, name: str) -> Iterator[str]:
             yield selection.part.load(address)[name]
 
 
-def _name(value: str) -> str:
-    return HASHED + digest(value) if is_long(value) else f"={value}"
+def _name(value: Any, place: str) -> str:
+    spelled = value_text(value)
+    if is_long(spelled):
+        return HASHED + digest(spelled)
+    tail = term_tail(value)
+    return _spelled_number(tail, place) if tail[0] == NUMBER else place + tail
 
 
 def _spelled(name: str, origins: dict[str, _Origin], field: Field) -> str:
     if name[0] != HASHED:
-        return name[1:]
+        return spelling(name[len(place_of(field)) :]) or ""
     origin = origins.get(name, "")
     if isinstance(origin, str):
         return origin
     part, term = origin
     address = part.searcher.search(Query.term_query(SCHEMA, "x", term, "basic"), 1, count=False).hits[0][1]
     values = (value_text(value) for value in field_values(part.load(address), field))
-    return next(value for value in values if _name(value) == name)
+    return next(value for value in values if _name(value, "") == name)
 
 
 def fields(parts: list[OpenPart]) -> list[FieldInfo]:

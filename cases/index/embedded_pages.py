@@ -16,8 +16,8 @@ from tantivy import Query
 from cases.index import text
 from cases.index.document import Document
 from cases.index.embedded_compile import EVERYTHING, at, between, without
-from cases.index.embedded_parts import Address, both
-from cases.index.embedded_select import Selection, ids_from
+from cases.index.embedded_parts import DAY, Address, both
+from cases.index.embedded_select import Hit, Selection, ids_from
 from cases.index.engine import Cursor
 
 _LAST_ID: Final = 2**64 - 1
@@ -25,6 +25,10 @@ _LAST_ID: Final = 2**64 - 1
 WINDOW: Final = 100_000
 #: Events of a stream whose documents are in memory at once.
 _SLICE: Final = 5000
+#: Days from a cursor on that are looked through for enough events.
+_DAYS: Final = 60
+#: Events of one instant up to which all of them are simply read.
+_FEW: Final = 20
 
 Map = Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
 
@@ -44,6 +48,7 @@ class Order:
     """The events of some parts in order."""
 
     def __init__(self, selections: list[Selection], run: Map, *, descending: bool) -> None:
+        selections = [selection for selection in selections if not selection.nothing]
         self._dated = [selection for selection in selections if selection.part.facts.first is not None]
         self._undated = [selection for selection in selections if selection.part.facts.undated]
         self._map = run
@@ -79,9 +84,7 @@ class Order:
 
     def _first_by_time(self, limit: int, beyond: int | None) -> list[_Dated]:
         """Ask the parts in the order of their nearest events, and stop where none can add more."""
-        among = None
-        if beyond is not None:
-            among = between(None, beyond - 1) if self._descending else between(beyond + 1, None)
+        among = self._within(limit, beyond)
 
         def hits_of(selection: Selection) -> list[_Dated]:
             hits = selection.first(limit, by="ts", descending=self._descending, among=among)
@@ -102,6 +105,35 @@ class Order:
                 waiting = [selection for selection in waiting if self._nearest(selection) <= worst]
         return found
 
+    def _within(self, limit: int, beyond: int | None) -> Query | None:
+        """Return the span of time to look in: from the cursor on, and as far as surely is enough."""
+        end = self._enough(limit, beyond)
+        if self._descending:
+            ends = (end, None if beyond is None else beyond - 1)
+        else:
+            ends = (None if beyond is None else beyond + 1, end)
+        return None if ends == (None, None) else between(*ends)
+
+    def _enough(self, limit: int, beyond: int | None) -> int | None:
+        """Return the end of days that hold a page, if everything is asked for; None if unknown.
+
+        tantivy looks at every event in the span: of ten million, a few thousand are left.
+        """
+        parts = [selection.part for selection in self._dated]
+        if not parts or not all(s.everything and s.part.countable(DAY) for s in self._dated):
+            return None
+        if beyond is None:
+            beyond = -self._sign * max(-self._nearest(selection) for selection in self._dated)
+            day = beyond // DAY * DAY
+        else:  # of the cursor's own day it is not known how much lies behind
+            day = (beyond // DAY + self._sign) * DAY
+        missing = limit
+        for start in range(day, day + self._sign * _DAYS * DAY, self._sign * DAY):
+            missing -= sum(part.days.get(start, 0) for part in parts)
+            if missing <= 0:
+                return start if self._descending else start + DAY - 1
+        return None
+
     def _nearest(self, selection: Selection) -> int:
         facts = selection.part.facts
         nearest = facts.last if self._descending else facts.first
@@ -115,7 +147,18 @@ class Order:
 
     def _instant(self, instant: int, limit: int, behind: str | None) -> list[Document]:
         """Return events of one instant, by id."""
-        return self._by_id(overlapping(self._dated, instant, instant), at(instant), limit, behind)
+        selections = overlapping(self._dated, instant, instant)
+
+        def some(selection: Selection) -> list[Hit]:
+            return selection.first(_FEW + 1, by="id64", descending=self._descending, among=at(instant))
+
+        found = list(zip(selections, self._map(some, selections), strict=True))
+        if sum(len(hits) for _, hits in found) > _FEW:
+            return self._by_id(selections, at(instant), limit, behind)
+        documents = [selection.part.load(address) for selection, hits in found for _, address in hits]
+        return self._in_order(
+            [each for each in documents if behind is None or self._is_behind(each, behind)]
+        )[:limit]
 
     def _by_id(
         self, selections: list[Selection], among: Query, limit: int, behind: str | None

@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,6 +35,11 @@ _LOOKUP_SIZE: Final = 1000
 #: A directory changed this recently may change again without its time telling (ns).
 _TICK: Final = 100_000_000
 _ATTEMPTS: Final = 5
+DAY: Final = 86_400_000_000
+#: Buckets that tantivy is asked for at once; it refuses 65,000.
+_AT_ONCE: Final = 50_000
+#: tantivy computes buckets in doubles, exact up to here.
+_EXACT: Final = 2**53
 
 #: Where a document lies: segment and number in it.
 Address = Any
@@ -89,6 +94,25 @@ class OpenPart:
             raise IndexUnavailable(f"The index cannot be read: {error}") from error
         return found
 
+    def countable(self, step: int) -> bool:
+        """Say whether tantivy can count exactly by such steps."""
+        low, high = self.facts.first or 0, self.facts.last or 0
+        return low > -_EXACT and high < _EXACT and (high - low) // step < _AT_ONCE
+
+    def counts_by(self, step: int, query: Query) -> dict[int, int]:
+        """Return the number of events by a step of time in microseconds, if it is countable.
+
+        The keys are whole numbers, but doubles.
+        """
+        asked = {"field": "ts", "interval": float(step), "min_doc_count": 1}
+        answer = self.searcher.aggregate(query, {"time": {"histogram": asked}})
+        return {bucket["key"]: bucket["doc_count"] for bucket in answer["time"]["buckets"]}
+
+    @cached_property
+    def days(self) -> dict[int, int]:
+        """The number of events by day; see `counts_by`."""
+        return self.counts_by(DAY, Query.all_query())
+
     @cached_property
     def shapes(self) -> list[Shape]:
         """The combinations of fields that its events have."""
@@ -134,14 +158,18 @@ class OpenPart:
         hits.sort(key=lambda hit: (hit[1].segment_ord, hit[1].doc))
         return (self.load(address) for _, address in hits)
 
+    def with_number(self, query: Query) -> list[Document]:
+        """Return the documents that a term of `id64` finds."""
+        size = 2
+        while len(hits := self.searcher.search(query, size, count=False).hits) == size:
+            size *= 10  # ids that share their first characters, which somebody made so
+        return [self.load(address) for _, address in hits]
+
     def with_ids(self, ids: Iterable[str]) -> list[Document]:
         """Return the documents with these ids."""
         wanted = frozenset(ids)
         prefixes = list({int(event_id[:16], 16) for event_id in wanted})
-        if len(prefixes) == 1:
-            query = Query.term_query(SCHEMA, "id64", prefixes[0], "basic")
-        else:
-            query = Query.term_set_query(SCHEMA, "id64", prefixes)
+        query = Query.term_set_query(SCHEMA, "id64", prefixes)
         size = len(prefixes) + 1
         while len(hits := self.searcher.search(query, size, count=False).hits) == size:
             size *= 10  # ids that share their first characters, which somebody made so
@@ -157,7 +185,9 @@ class OpenParts:
     """The opened parts of this process, the least recently used closed first."""
 
     def __init__(self, limit: int = _OPEN_PARTS) -> None:
-        self._limit = limit
+        #: Counts what was closed: lists of parts made before should be let go.
+        self.closed = 0
+        self.limit = limit
         self._parts: OrderedDict[Path, OpenPart] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -172,8 +202,9 @@ class OpenParts:
         part = OpenPart(directory, facts, case.case_id)
         with self._lock:
             self._parts[directory] = part
-            while len(self._parts) > self._limit:
+            while len(self._parts) > self.limit:
                 self._parts.popitem(last=False)
+                self.closed += 1
         return part
 
     def forget(self, case: CaseDirectory, kept: frozenset[Path]) -> None:
@@ -195,6 +226,14 @@ class _Seen:
     changed: int = -1
     looked: int = 0
     manifests: dict[str, tuple[tuple[int, int, int], Manifest]] = field(default_factory=dict)
+    #: The parts, all opened, while none was closed since (`OpenParts.closed`).
+    parts: list[OpenPart] | None = None
+    closed: int = 0
+
+    @property
+    def known(self) -> list[Manifest]:
+        """The manifests."""
+        return [manifest for _, manifest in self.manifests.values()]
 
 
 class Pictures:
@@ -204,6 +243,7 @@ class Pictures:
         self._root = root
         self._open = OpenParts()
         self._seen: dict[str, _Seen] = {}
+        self._case = lru_cache(maxsize=10_000)(partial(CaseDirectory, root))
         self._lock = threading.Lock()
 
     def of(self, case_ids: Sequence[str]) -> list[OpenPart]:
@@ -217,16 +257,31 @@ class Pictures:
         return [self._open.get(case, facts) for facts in manifest.parts] if manifest else []
 
     def _parts(self, case_id: str) -> list[OpenPart]:
-        case = CaseDirectory(self._root, case_id)
+        case = self._case(case_id)
         for attempt in range(_ATTEMPTS):
-            manifests = self.manifests(case)
+            seen = self._look_at(case)
+            held = seen.parts
+            if held is not None and seen.closed == self._open.closed:
+                return held
+            manifests = seen.known
             try:
-                return [self._open.get(case, facts) for manifest in manifests for facts in manifest.parts]
+                parts = [self._open.get(case, facts) for manifest in manifests for facts in manifest.parts]
+                return self._remember(seen, parts)
             except IndexUnavailable:
                 # Replaced between reading the manifest and opening? Then there is a newer one.
                 if attempt == _ATTEMPTS - 1 or self._unchanged(case, manifests):
                     raise
         raise IndexUnavailable("The index changes too fast to be read.")
+
+    def _remember(self, seen: _Seen, parts: list[OpenPart]) -> list[OpenPart]:
+        """Keep the list for the next question, unless there are more parts than may stay open."""
+        with self._lock:
+            for other in self._seen.values():
+                if other.closed != self._open.closed:
+                    other.parts = None
+        if len(parts) <= self._open.limit:
+            seen.parts, seen.closed = parts, self._open.closed
+        return parts
 
     def _unchanged(self, case: CaseDirectory, manifests: list[Manifest]) -> bool:
         with self._lock:
@@ -235,12 +290,15 @@ class Pictures:
 
     def manifests(self, case: CaseDirectory) -> list[Manifest]:
         """Return the manifests of a case; read again only what has changed."""
+        return self._look_at(case).known
+
+    def _look_at(self, case: CaseDirectory) -> _Seen:
         try:
             changed = case.path.stat().st_mtime_ns
         except FileNotFoundError:
             with self._lock:
                 self._seen.pop(case.case_id, None)
-            return []
+            return _Seen()
         except OSError as error:
             raise IndexUnavailable(f"The index cannot be read: {error.strerror}.") from error
         with self._lock:
@@ -248,14 +306,13 @@ class Pictures:
             # Times of directories have the grain of a clock tick: one that was looked at within
             # the tick of its change may have changed again.
             if seen and seen.changed == changed and seen.looked - changed > _TICK:
-                return [manifest for _, manifest in seen.manifests.values()]
+                return seen
             fresh = self._look(case, changed, seen or _Seen())
             self._seen[case.case_id] = fresh
-        kept = [manifest for _, manifest in fresh.manifests.values()]
         self._open.forget(
-            case, frozenset(case.path / facts.path for manifest in kept for facts in manifest.parts)
+            case, frozenset(case.path / facts.path for manifest in fresh.known for facts in manifest.parts)
         )
-        return kept
+        return fresh
 
     @staticmethod
     def _look(case: CaseDirectory, changed: int, seen: _Seen) -> _Seen:
@@ -270,6 +327,11 @@ class Pictures:
             if manifest is not None:
                 fresh.manifests[name] = (facts, manifest)
         return fresh
+
+
+def numbered(event_id: str) -> Query:
+    """Return the query for the number of an event id."""
+    return Query.term_query(SCHEMA, "id64", int(event_id[:16], 16), "basic")
 
 
 def both(*queries: Query | None) -> Query:

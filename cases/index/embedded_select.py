@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from tantivy import FieldType, Order, Query
 
-from cases.index.embedded_compile import EVERYTHING, Compiler, without
+from cases.index.embedded_compile import EVERYTHING, NOTHING, Compiler, without
 from cases.index.embedded_parts import Address, OpenPart, both, in_chunks
 from cases.index.embedded_schema import SCHEMA
 from cases.index.tree import Node
@@ -50,7 +50,8 @@ class Selection:
         bounds = compiler.bounds(part)
         self.sure = bounds.lower
         self.exact = bounds.exact
-        self.everything = bounds.upper is EVERYTHING.upper and bounds.exact
+        self.everything = bounds is EVERYTHING
+        self.nothing = bounds is NOTHING
         self._test = compiler.test
         self._unsure = None if bounds.exact else without(bounds.upper, bounds.lower)
         self._verdicts = {} if bounds.exact else verdicts.of(part, compiler.node)
@@ -59,6 +60,8 @@ class Selection:
         """Return how many documents there are."""
         if among is None and self.everything:
             return self.part.facts.events
+        if self.nothing:
+            return 0
         found: int = self.part.searcher.search(both(self.sure, among), 1).count
         return found if self.exact else found + sum(1 for _ in self.tested(among))
 

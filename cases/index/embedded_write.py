@@ -169,9 +169,10 @@ class EmbeddedWriter:
         for part in self._held:
             if part.facts in self._folded:
                 for document in part.documents():
-                    if self._part is None or self._part.full:
-                        self._next_part()
-                    self._part.add(document)
+                    open_part = self._part
+                    if open_part is None or open_part.full:
+                        open_part = self._next_part()
+                    open_part.add(document)
 
     def seal(self) -> None:
         """Make everything durable."""

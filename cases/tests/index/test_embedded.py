@@ -299,7 +299,7 @@ def test_an_index_that_cannot_be_made_is_unavailable(tmp_path: Path) -> None:
 
 def test_opened_parts_are_bounded(tmp_path: Path) -> None:
     engine = EmbeddedEngine(tmp_path)
-    engine._pictures._open._limit = 5
+    engine._pictures._open.limit = 5
     for number in range(12):
         fill(engine, [event(number)], shard=f"ev-{number}")
     assert engine.count(case_ids=["case"], query=ALL) == 12

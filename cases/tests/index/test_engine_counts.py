@@ -11,6 +11,7 @@ import pytest
 from cases.index.connect import connect
 from cases.index.engine import Engine, FieldInfo
 from cases.index.query import parse
+from cases.index.text import value_text
 from cases.records import EPOCH, MICROSECOND
 from cases.tests.index.engines import ALL, DAY, ENGINES, event, fill, found
 from cases.tests.index.odd import START
@@ -139,6 +140,38 @@ class TestTermsAndFields:
         first = sorted(f"value {n} {'long ' * 20}" for n in range(2000))[:3]
         assert found.buckets == [(value, 4) for value in first]
         assert found.other == 12_000 - 12
+
+    def test_numbers_and_texts_of_one_spelling_are_one_value_whatever_part_they_lie_in(
+        self, engine: Engine
+    ) -> None:
+        huge = value_text(1e22)
+        values = [
+            1e22,
+            huge,
+            huge.upper(),
+            "0.50",
+            0.5,
+            "0.50",
+            7,
+            "7",
+            True,
+            "true",
+            "007",
+            "x" * 48,
+            "x" * 49,
+        ]
+        fill(engine, [event(n, attributes={"v": value}) for n, value in enumerate(values)])
+        fill(
+            engine, [event(100 + n, attributes={"v": value}) for n, value in enumerate(values)], shard="ev-2"
+        )
+        found = engine.terms(case_ids=["case"], query=ALL, field="attributes.v", size=20)
+        spelled = {huge: 4, huge.upper(): 2, "0.50": 4, "0.5": 2, "7": 4, "true": 4, "007": 2}
+        spelled |= {"x" * 48: 2, "x" * 49: 2}
+        assert dict(found.buckets) == spelled
+        tested = engine.terms(
+            case_ids=["case"], query=parse("/message.*/"), field="attributes.v", size=20
+        )  # an expression over the message: documents decide
+        assert tested.buckets == found.buckets
 
     def test_terms_of_the_message_are_refused(self, engine: Engine) -> None:
         with pytest.raises(ValueError, match="message"):

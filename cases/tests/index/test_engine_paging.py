@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from cases.index.document import Document
 from cases.index.engine import Cursor, Engine, InvalidCursor
 from cases.index.tree import Node
 from cases.records import FIRST_INSTANT, LAST_INSTANT
-from cases.tests.index.engines import ALL, ENGINES, event, fill
+from cases.tests.index.engines import ALL, DAY, ENGINES, event, fill
 from cases.tests.index.odd import START
 
 
@@ -124,6 +125,23 @@ def test_a_cursor_need_not_be_an_event(engine: Engine, documents: list[Document]
 def test_an_edited_cursor_is_refused(engine: Engine, cursor: Cursor) -> None:
     with pytest.raises(InvalidCursor):
         engine.search(case_ids=["case"], query=ALL, limit=5, after=cursor)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("descending", [True, False])
+def test_pages_over_years_with_few_and_many_events_a_day_lose_none(
+    tmp_path: Path, name: str, descending: bool
+) -> None:
+    engine = connect(name, tmp_path / "index")
+    busy = [event(number, START + number % 7 * DAY // 3 + number) for number in range(600)]
+    sparse = [event(1000 + number, START - 5000 * DAY + number * 97 * DAY) for number in range(120)]
+    ties = [event(2000 + number, START + DAY) for number in range(60)]
+    for shard, documents in enumerate((busy, sparse, ties)):
+        fill(engine, documents, shard=f"ev-{shard}")
+    everything = in_order([*busy, *sparse, *ties], descending=descending)
+    for limit in (5, 13, 100):
+        seen = [d["event_id"] for page in pages(engine, limit, descending=descending) for d in page]
+        assert seen == everything
 
 
 def test_ids_that_share_sixteen_characters_keep_their_order(engine: Engine) -> None:
