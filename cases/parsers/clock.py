@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from cases.parsers.base import Context
 from cases.parsers.civil import CUT, ZONE_ASSUMED
@@ -32,6 +33,9 @@ TIME_OPTIONS: Final = ("day_first", "time_unit", "time_format")
 _YES: Final = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 #: Directives of strptime that read a year.
 _YEAR: Final = re.compile(r"%[YyGcx]")
+#: What .NET's JSON has for a time, as PowerShell 5 writes it: milliseconds in UTC, whatever the
+#: offset behind them says (Microsoft, "Stand-Alone JSON Serialization", DateTime wire format).
+_TICKS: Final = re.compile(r"/Date\((-?[0-9]{1,15})(?:[+-][0-9]{4})?\)/")
 #: Before this a number under a name that only may mean a time is no time: 1990 in seconds.
 _PLAUSIBLE: Final = range(631_152_000_000_000, 4_102_444_800_000_000)
 #: The time of a record, the field it was read from, and what is to be said about it. The instant
@@ -131,38 +135,44 @@ class Clock:
         try:
             return self._spelled(f"{value} {zone_text}", field, plan)
         except ValueError:
+            with suppress(ValueError):
+                return self._spelled(value, field, plan, zone_named(zone_text))  # such as EST5EDT
             instant = self._spelled(value, field, plan)
         return instant._replace(notes=(*instant.notes, f"time zone {zone_text[:16]} is not clear"))
 
-    def _spelled(self, value: Any, field: TimeField, plan: Plan) -> Instant:
-        zone = self._utc if field.is_utc else self._zone
+    def _spelled(self, value: Any, field: TimeField, plan: Plan, zone: ZoneInfo | None = None) -> Instant:
         if self._format is not None:
-            instant = read_format(str(value), self._format, zone=zone)
+            instant = read_format(str(value), self._format, zone=zone or self._zone_of(field))
         elif isinstance(value, str):
-            instant = self._text(value, field, plan)
+            instant = self._text(value, field, plan, zone)
         elif isinstance(value, int | float):
             instant = read_number(value, unit=self._unit or field.unit)
         else:
             raise ValueError("neither text nor a number")
         if not field.is_certain and instant.timestamp not in _PLAUSIBLE:
             raise ValueError("no plausible time")
-        return _known_utc(instant) if field.is_utc else instant
+        return _known_zone(instant) if zone or field.is_utc else instant
 
-    def _text(self, value: str, field: TimeField, plan: Plan) -> Instant:
-        zone, unit = self._utc if field.is_utc else self._zone, self._unit or field.unit
+    def _zone_of(self, field: TimeField) -> ZoneInfo:
+        return self._utc if field.is_utc else self._zone
+
+    def _text(self, value: str, field: TimeField, plan: Plan, zone: ZoneInfo | None = None) -> Instant:
+        if value.startswith("/Date(") and (ticks := _TICKS.fullmatch(value)):
+            return read_number(int(ticks[1]), unit="ms")
+        zone, unit = zone or self._zone_of(field), self._unit or field.unit
         told = self._day_first if self._day_first is not None else plan.day_first
         instant = read_time(value, zone=zone, day_first=told, reference=self._reference, unit=unit)
         if not instant.notes:
             return instant
         if field.is_utc:
-            instant = _known_utc(instant)
+            instant = _known_zone(instant)
         if AMBIGUOUS not in instant.notes:
             return instant
         order = self._order_of_file()
         if order is None:
             return instant
         found = read_time(value, zone=zone, day_first=order, reference=self._reference, unit=unit)
-        found = _known_utc(found) if field.is_utc else found
+        found = _known_zone(found) if field.is_utc else found
         return found._replace(notes=(*found.notes, _FROM_FILE[order]))
 
     def _order_of_file(self) -> bool | None:
@@ -178,8 +188,8 @@ def _as_far_as_readable(texts: Iterable[str]) -> Iterator[str]:
         yield from texts
 
 
-def _known_utc(instant: Instant) -> Instant:
-    """Nothing was assumed where the name of the field says UTC."""
+def _known_zone(instant: Instant) -> Instant:
+    """Nothing was assumed where the name of the field says UTC, or a zone stands beside it."""
     return instant._replace(notes=tuple(note for note in instant.notes if not note.startswith(ZONE_ASSUMED)))
 
 

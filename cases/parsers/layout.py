@@ -21,6 +21,8 @@ DELIMITERS: Final = (",", ";", "\t", "|")
 _LOOK: Final = 60
 _PREAMBLE: Final = 10
 _NAME_LIMIT: Final = 128
+#: Names that fill so many well-known roles are a header beyond doubt.
+_CLEAR: Final = 3
 #: Formats of their own, whose lines may look like rows.
 _OTHERS: Final = (
     b"CEF:",
@@ -159,6 +161,8 @@ def _is_sure(
 ) -> bool:
     if not data:
         return is_header and known >= 2 and len(header) >= 3
+    if is_header and known >= _CLEAR and has_times:
+        return True  # also where unquoted commas make rows of any width
     if same < 0.8:
         return False
     if has_times:
@@ -180,6 +184,8 @@ def _is_header(cells: list[str], data: list[Row], clock: Clock) -> bool:
         return False
     if any(_is_value(cell, clock) for cell in filled):
         return False
+    if _known(cells) >= _CLEAR:
+        return True  # whatever stands below: "user" may be the name of a user
     data = [row for row in data if row.cells != cells]
     again = Counter(
         index

@@ -55,7 +55,7 @@ _YEARLESS: Final = re.compile(
 _ISO: Final = re.compile(
     _FRAME + r"(?:([1-9][0-9]?) |([a-z][a-z-]{0,40}) )?\[?"
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?"
-    rf"(?: ?(?:{_ZONES})(?=[ :\]]|$))?)(\]?:?)(?:[ \t]|$)"
+    rf"(?: ?(?:{_ZONES})(?=[ :\]]|$))?)(\]?:?)(?:[ \t]+|$)"
 )
 #: The most common of them, all at once: for speed alone.
 _PLAIN_ISO: Final = re.compile(

@@ -170,6 +170,9 @@ class W3C:
         text = ""
         if "time" in attributes:
             date = attributes.get("date") or self._date[:10]
+            if not date:
+                attributes["time_note"] = "a clock time without a date"
+                return
             text = f"{date} {attributes['time']}"
         else:
             text = str(next((attributes[name] for name in _TIME_FIELDS if name in attributes), ""))

@@ -135,15 +135,16 @@ def test_the_day_never_comes_first_in_the_long_csv_of_plaso(read):
         "filename,inode,notes,format,extra\n"
     )
     row = "02/03/2024,10:00:00,{},M...,LOG,Log,Written,-,-,s,d,2,f,-,-,x,y\n"
-    zones = ["UTC", "Europe/Paris", "EST5EDT", "-"]
+    zones = ["UTC", "Europe/Paris", "EST5EDT", "W. Europe Time", "-"]
     found = read(header + "".join(row.format(zone) for zone in zones))
-    assert [when(record) for record in found[:2]] == [
+    assert [when(record) for record in found[:3]] == [
         "2024-02-03T10:00:00.000000Z",
         "2024-02-03T09:00:00.000000Z",
+        "2024-02-03T15:00:00.000000Z",  # a name of the database of zones without a slash
     ]
-    assert "time_note" not in found[1].attributes
-    assert "EST5EDT is not clear" in found[2].attributes["time_note"]
-    assert found[3].attributes["time_note"] == "time zone assumed: UTC"
+    assert not any("time_note" in record.attributes for record in found[:3])
+    assert "W. Europe Time is not clear" in found[3].attributes["time_note"]
+    assert found[4].attributes["time_note"] == "time zone assumed: UTC"
 
 
 def test_the_dynamic_output_of_psort_is_mapped():
@@ -217,6 +218,20 @@ def test_a_table_without_a_header_is_read_by_its_values(source):
     assert (when(first), first.position) == (MOMENT, "line 1")
     assert plain(first) == {"column 1": "2024-03-01 08:15:30", "column 2": "10.0.0.1", "column 3": "deny"}
     assert plain(second)["column 3"] == "allow"
+
+
+def test_a_clear_header_is_one_whatever_stands_below_it(source, read):
+    text = "datetime,user,host,message\n2024-02-29 12:00:00,user,host,message\n"
+    assert PARSER.accepts(source(text))
+    (record,) = read(text)
+    assert (when(record), record.user, record.host) == ("2024-02-29T12:00:00.000000Z", "user", "host")
+
+
+def test_a_clear_header_above_messages_with_unquoted_commas_is_accepted(source, read):
+    text = "datetime,host,message\n2024-02-29 12:00:00,h,a, b, c\n2024-02-29 12:00:01,h,a, b\n"
+    assert PARSER.accepts(source(text))
+    first, _ = read(text)
+    assert (first.message, first.attributes["column 4"], first.attributes["column 5"]) == ("a", " b", " c")
 
 
 def test_lines_before_the_header_are_rejected_and_not_lost(read_any):

@@ -58,6 +58,29 @@ def one(read: Callable[..., list[Any]], value: Any, **context: Any) -> Any:
     return record
 
 
+# Times
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("/Date(1709208000123)/", "2024-02-29T12:00:00.123000Z"),
+        ("/Date(1709208000123+0100)/", "2024-02-29T12:00:00.123000Z"),
+        ("/Date(-1)/", "1969-12-31T23:59:59.999000Z"),
+    ],
+)
+def test_dates_as_powershell_writes_them_are_read(read, written: str, shown: str) -> None:
+    record = one(read, {"TimeCreated": written, "Message": "x"}, time_zone="Europe/Berlin")
+    assert (when(record), record.time_precision) == (shown, "ms")
+    assert "time_note" not in record.attributes
+
+
+def test_the_first_moment_of_dotnet_is_no_time(read) -> None:
+    record = one(read, {"TimeCreated": "/Date(-62135596800000)/", "Message": "x"})
+    assert record.timestamp is None
+    assert "outside 1601 to 9999" in record.attributes["time_note"]
+
+
 # Shapes
 
 

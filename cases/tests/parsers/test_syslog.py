@@ -769,3 +769,9 @@ def test_random_bytes_are_not_accepted(make) -> None:
     chance = random.Random(5)
     for size in (1, 100, 70_000):
         assert not Syslog().accepts(make(chance.randbytes(size)))
+
+
+def test_the_syslog_style_of_macos_has_two_spaces_before_the_host(one) -> None:
+    record = one("2024-03-10 06:25:01.123456-0700  localhost trustd[12]: (Lib) hello")
+    assert (when(record), record.host) == ("2024-03-10T13:25:01.123456Z", "localhost")
+    assert (record.attributes["program"], record.message) == ("trustd", "trustd[12]: (Lib) hello")

@@ -246,6 +246,12 @@ def test_directives_are_dated_by_their_block(read) -> None:
     assert fields.timestamp_desc == "Log begun"
 
 
+def test_a_log_without_any_date_is_undated_and_says_why(read) -> None:
+    *_, record = read("#Fields: time c-ip cs-method cs-uri-stem sc-status\n00:04:01 10.0.0.9 GET /x 200\n")
+    assert (record.timestamp, record.message) == (None, "10.0.0.9 GET /x 200")
+    assert record.attributes["time_note"] == "a clock time without a date"
+
+
 def test_a_log_without_a_date_column_takes_the_date_of_its_directive(read) -> None:
     *_, record = read(
         "#Date: 2015-10-16 00:02:19\n#Fields: time c-ip cs-method cs-uri-stem sc-status\n00:04:01 10.0.0.9 GET /x 200\n"
