@@ -123,13 +123,13 @@ def _is_record(found: bytes, position: str) -> bool:
 class _Held(NamedTuple):
     """A chunk that nothing shows to be in use, and its beginning unless it is all zeros."""
 
-    index: int
+    number: int
     offset: int
     head: bytes
 
 
-def _unsigned(index: int, head: bytes, span: tuple[int, int]) -> Damage:
-    return Damage(f"chunk {index}", _sentence("The chunk", ["it has no signature"]), head, span)
+def _unsigned(number: int, head: bytes, span: tuple[int, int]) -> Damage:
+    return Damage(f"chunk {number}", _sentence("The chunk", ["it has no signature"]), head, span)
 
 
 class _Log:
@@ -171,7 +171,7 @@ class _Log:
         Windows makes the file larger before it needs the room: behind the last chunk in use lies
         what the disk held before, and no record.
         """
-        self._held = [held for held in self._held if held.index < self.expected]
+        self._held = [held for held in self._held if held.number < self.expected]
         yield from self._report_held()
         if missing := max(self.expected - self.seen, 0):
             reason = f"The file header counts {self.expected} chunks; the file ends after {self.seen}."
@@ -182,13 +182,13 @@ class _Log:
         held, self._held = self._held, []
         for content, run in groupby(held, key=lambda chunk: bool(chunk.head)):
             if content:
-                for index, offset, head in run:
-                    yield _unsigned(index, head, (offset, CHUNK_SIZE))
+                for number, offset, head in run:
+                    yield _unsigned(number, head, (offset, CHUNK_SIZE))
             else:
                 yield self._zeros(list(run))
 
     def _zeros(self, empty: list[_Held]) -> Damage:
-        count, first, start = len(empty), empty[0].index, empty[0].offset
+        count, first, start = len(empty), empty[0].number, empty[0].offset
         name = f"chunk {first}" if count == 1 else f"chunks {first} to {first + count - 1}"
         reason = f"{count} chunk{'s' * (count > 1)} of zeros among chunks in use: the records are gone."
         return Damage(name, reason, b"", (start, min(start + count * CHUNK_SIZE, self.end) - start))
