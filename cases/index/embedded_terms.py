@@ -42,9 +42,10 @@ _NUMERIC: Final = "-0123456789"
 _NAME_LIMIT: Final = 120
 _SPECIAL: Final = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _ESCAPED: Final = re.compile("\x01([0-9a-f]{4})")
-#: ASCII letters in lower case, digits as they are, everything else a space.
+#: ASCII letters in lower case, digits as they are, everything else a space; for bytes, which are
+#: translated four times as fast as texts.
 _ASCII_WORDS: Final = "".join(chr(code).lower() if chr(code).isalnum() else " " for code in range(128))
-_WORD_TABLE: Final = dict(enumerate(_ASCII_WORDS))
+_WORD_TABLE: Final = _ASCII_WORDS.encode().ljust(256)
 
 
 def escape(text: str) -> str:
@@ -103,11 +104,14 @@ def term_tail(value: Any) -> str:
 
 def text_tail(value: str) -> str:
     """Return `term_tail` of a text, fast where it is plain ASCII and no number."""
-    plain = value.isascii() and value.isprintable()
-    if plain and (value[:1] not in _NUMERIC or number(value) is None):
+    if value.isascii() and value.isprintable() and not _may_be_number(value):
         key = value.lower()
         return f"{TEXT}{key}{END}" if key == value else f"{TEXT}{key}{END}{value}"
     return term_tail(value)
+
+
+def _may_be_number(value: str) -> bool:
+    return value[:1] in _NUMERIC and value[-1:] in _NUMERIC and number(value) is not None
 
 
 def hashed_tail(value: Any) -> str:
@@ -138,7 +142,7 @@ def is_long(spelled: str) -> bool:
 
 def words_of(text: str) -> list[str]:
     """Return the words of a folded text as the word fields hold them."""
-    found = text.translate(_WORD_TABLE).split() if text.isascii() else split(text)
+    found = text.encode().translate(_WORD_TABLE).decode().split() if text.isascii() else split(text)
     if len(text) > LONG_WORD_SIZE:
         return [short_word(word) for word in found]
     return found
