@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.core.management.base import CommandError
+from django.core.management.base import BaseCommand, CommandError
 
 from cases.engines import engine
 from cases.index.engine import IndexUnavailable
@@ -203,12 +206,23 @@ class TestExport:
 
     def test_a_place_that_cannot_be_written_is_a_2(self, tmp_path: Path) -> None:
         a_case()
-        for place in (tmp_path / "no" / "a.jsonl", tmp_path):
+        for place in (tmp_path / "no" / "a.jsonl", tmp_path, Path("-")):
             with pytest.raises(CommandError) as refusal:
                 self._export(CASE, "--format", "jsonl", "--output", str(place))
             assert refusal.value.returncode == 2
 
 
-def test_both_say_what_they_do() -> None:
-    assert search_command.Command.help
-    assert export_command.Command.help
+@pytest.mark.parametrize(
+    ("command", "name"), [(search_command.Command(), "search"), (export_command.Command(), "export")]
+)
+def test_the_examples_of_help_can_be_typed(
+    command: BaseCommand, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events(a_case(), [record(0, "powershell")])
+    monkeypatch.chdir(tmp_path)
+    help_text = command.create_parser("manage.py", name).format_help()
+    examples = re.findall(rf"^  manage\.py {name} (.*)$", help_text, re.MULTILINE)
+    assert len(examples) >= 2
+    for example in examples:
+        with suppress(SystemExit):  # nothing is found; what is refused is a CommandError
+            call_command(name, *shlex.split(example), stdout=io.StringIO(), stderr=io.StringIO())

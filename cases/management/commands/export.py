@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from cases import formats, search
 from cases.index.document import Document
 from cases.management.commands._asking import REFUSED, add_question, question, refusals
+from cases.management.commands._examples import add_examples
 
 
 class Command(BaseCommand):
@@ -23,6 +24,11 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take the question, the format and the file."""
+        add_examples(
+            parser,
+            "export ir-2024-001 --format jsonl --output everything.jsonl",
+            "export ir-2024-001 'user:alice' --to 2024-03-31 --format csv --output alice.csv",
+        )
         add_question(parser, query_required=False)
         parser.add_argument("--format", choices=formats.FORMATS, required=True)
         parser.add_argument("--output", type=Path, required=True, metavar="FILE")
@@ -30,6 +36,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> str:
         """Write the file and return the number of events in it."""
         output: Path = options["output"]
+        if str(output) == "-":
+            raise CommandError("--output: name a file; `search --format` prints.", returncode=REFUSED)
         with refusals(options["query"]):
             counted = _Counted(search.export(question(options)))
             try:

@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from accounts.models import User
 from cases import custody, services
 from cases.ingest import Described, Intake, Named, Outcome, find, ledger, total
+from cases.management.commands._examples import add_examples
 from cases.management.commands._operator import operator
 from cases.management.commands._progress import Watch
 from cases.models import Case
@@ -26,6 +27,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take the case, the files, and what is known about them."""
+        add_examples(
+            parser,
+            "ingest ir-2024-001 Security.evtx --create --host WS-017",
+            "ingest ir-2024-001 /mnt/triage --time-zone Europe/Berlin --jobs 4",
+            "ingest ir-2024-001 table.csv --module csv --option timestamp=Seen",
+        )
         parser.add_argument("case", metavar="CASE")
         parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
         parser.add_argument("--create", action="store_true", help="open the case if there is none")

@@ -16,6 +16,7 @@ from rich.text import Text
 from cases import formats, search
 from cases.index.document import Document
 from cases.management.commands._asking import REFUSED, add_question, question, refusals
+from cases.management.commands._examples import add_examples
 from cases.management.commands._terminal import printable, printable_json
 
 _TABLE_LIMIT: Final = 100
@@ -29,6 +30,13 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take the question, and how to show the answer."""
+        add_examples(
+            parser,
+            "search ir-2024-001 'powershell AND EventID:4688' --from 2024-03-01",
+            "search ir-2024-001 'host:web-01 AND (failed OR invalid)' --reverse --limit 20",
+            r"search ir-2024-001 '*\\Temp\\*.exe' --count",
+            "search ir-2024-001 --format jsonl -- '-source:evtx'",
+        )
         add_question(parser, query_required=True)
         parser.add_argument("--limit", type=int, metavar="N", help="print up to N (a table: 100; else all)")
         parser.add_argument("--reverse", action="store_true", help="newest first")
