@@ -105,6 +105,18 @@ def user_of(token: Token) -> User:
 class BearerAuthentication(JWTAuthentication):
     """`Authorization: Bearer <access token>`."""
 
+    def get_raw_token(self, header: bytes) -> bytes | None:
+        """Return the token, None where another scheme is used. Raises InvalidToken.
+
+        The case of a scheme never matters (RFC 9110 section 11.1).
+        """
+        scheme, *rest = header.split() or [b""]
+        if scheme.lower() != b"bearer":
+            return None
+        if len(rest) != 1:
+            raise InvalidToken
+        return rest[0]
+
     def get_validated_token(self, raw_token: bytes) -> Token:
         """Return the token if it is an access token with a good signature. Raises InvalidToken."""
         try:

@@ -110,6 +110,17 @@ class TestTokens:
         refused = _bearing(pair.refresh).get(ME)
         assert (refused.status_code, refused.json()["errors"][0]["code"]) == (401, "invalid_token")
 
+    @pytest.mark.parametrize("header", ["Bearer", "Bearer ", "Bearer a b", "bearer a.b.c", "Bearer \xff"])
+    def test_a_header_that_holds_no_token_is_refused_in_the_one_shape(self, header: str) -> None:
+        answer = APIClient().get(ME, HTTP_AUTHORIZATION=header)
+        (error,) = answer.json()["errors"]
+        assert (answer.status_code, error["code"], error["attr"]) == (401, "invalid_token", None)
+
+    def test_the_case_of_the_scheme_does_not_matter(self, alice: User) -> None:
+        for scheme in ("bearer", "BEARER"):
+            header = f"{scheme} {tokens.issue(alice).access}"
+            assert APIClient().get(ME, HTTP_AUTHORIZATION=header).status_code == 200
+
     def test_an_access_token_is_no_refresh_token(self, alice: User) -> None:
         answer = APIClient().post(REFRESH, {"refresh": tokens.issue(alice).access}, format="json")
         assert (answer.status_code, answer.json()["errors"][0]["code"]) == (401, "invalid_token")
