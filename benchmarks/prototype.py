@@ -142,9 +142,9 @@ class Prototype:
 
         return sum(self._each(count))
 
-    def terms(self, query: Any, field: str) -> list[tuple[str, int]]:
-        """Return the ten most frequent values, nearly."""
-        asked = {"terms": {"terms": {"field": field, "size": 1000}}}
+    def terms(self, query: Any, field: str, size: int = 1000) -> list[tuple[str, int]]:
+        """Return the ten most frequent values; nearly, where a shard has more than `size`."""
+        asked = {"terms": {"terms": {"field": field, "size": size}}}
         counted: Counter[str] = Counter()
         for answer in self._each(lambda searcher: searcher.aggregate(query, asked)):
             counted.update({bucket["key"]: bucket["doc_count"] for bucket in answer["terms"]["buckets"]})

@@ -220,6 +220,11 @@ def _counted(engine: EmbeddedEngine, prototype: Prototype) -> Iterator[_Question
         terms("EventID:4624", "attributes.IpAddress"),
         lambda: prototype.terms(term("a.EventID", 4624), "a.IpAddress"),
     )
+    yield (
+        "top IpAddress of 4624, both exactly",
+        terms("EventID:4624", "attributes.IpAddress"),
+        lambda: prototype.terms(term("a.EventID", 4624), "a.IpAddress", 65_000),
+    )
     yield "histogram by day", histogram("*", "day"), lambda: prototype.histogram(everything, float(DAY))
     yield (
         "histogram by hour of failed logons",

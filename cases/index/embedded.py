@@ -154,8 +154,8 @@ class EmbeddedEngine:
         return self._selections(self._parts(case_ids, query), query)
 
     def _selections(self, parts: list[OpenPart], query: Node) -> list[Selection]:
-        compiler = Compiler(query)
-        return [Selection(part, compiler, self._verdicts) for part in parts]
+        compiler, verdicts = Compiler(query), self._verdicts.of(query)
+        return [Selection(part, compiler, verdicts) for part in parts]
 
 
 @contextmanager
@@ -205,7 +205,15 @@ def _spread(work: Callable[[Any], Any], over: Sequence[Any]) -> list[Any]:
     """Return the results of the work over all, in order, by several threads."""
     if len(over) < 2 or _THREADS == 1:
         return [work(each) for each in over]
-    return list(_pool(os.getpid()).map(work, over))
+
+    def share(number: int) -> list[Any]:
+        return [work(each) for each in over[number::_THREADS]]
+
+    # One errand a thread, not one a part: handing over takes longer than many a part's answer.
+    results: list[Any] = [None] * len(over)
+    for number, found in enumerate(_pool(os.getpid()).map(share, range(_THREADS))):
+        results[number::_THREADS] = found
+    return results
 
 
 @lru_cache(maxsize=1)

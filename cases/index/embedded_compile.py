@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
-from tantivy import FieldType, Occur, Query
+from tantivy import Occur, Query
 
 from cases.index.document import Document
 from cases.index.embedded_literals import Fragment, fragments
 from cases.index.embedded_numbers import digit_ranges, first_integer
 from cases.index.embedded_parts import OpenPart, both
+from cases.index.embedded_queries import ALL, NONE, any_term, between, either, term, without
 from cases.index.embedded_schema import SCHEMA
 from cases.index.embedded_shape import CORE, TERM_FIELDS
 from cases.index.embedded_terms import (
@@ -56,7 +58,6 @@ from cases.index.tree import (
     Words,
 )
 
-_INT64: Final = 2**63
 #: Terms that an open fragment may stand for; more, and it is left out.
 _WORDS_OF_FRAGMENT: Final = 2000
 #: A core field that is no term field, but whose values have terms.
@@ -69,6 +70,7 @@ class Bounds:
 
     upper: Any
     lower: Any
+    negated: Any = None  # what an exact negation leaves out
 
     @property
     def exact(self) -> bool:
@@ -81,9 +83,8 @@ def exactly(query: Query) -> Bounds:
     return NOTHING if query is NOTHING.upper else Bounds(query, query)
 
 
-_NONE, _ALL = Query.empty_query(), Query.all_query()
-NOTHING: Final = Bounds(_NONE, _NONE)
-EVERYTHING: Final = Bounds(_ALL, _ALL)
+NOTHING: Final = Bounds(NONE, NONE)
+EVERYTHING: Final = Bounds(ALL, ALL)
 
 
 def candidates(query: Query) -> Bounds:
@@ -98,6 +99,8 @@ class Compiler:
         self.node = node
         self.test: Callable[[Document], bool] = compile_test(node)
         self._shared: dict[int, Bounds] = {}
+        self._folded: dict[int, Sequence[str]] = {}
+        self._worded: dict[tuple[int, tuple[str, ...]], Bounds] = {}
 
     def bounds(self, part: OpenPart) -> Bounds:
         """Return the bounds of the tree in a part."""
@@ -112,7 +115,7 @@ class Compiler:
             case Not(child=child):
                 return _not(self._bounds(child, part))
             case Words(field=None):
-                return _words(node, _word_fields(node, part))
+                return self._said(node, part)
             case Everything() | Nothing() | Words() | Fuzzy() | TimeRange():
                 found = self._shared.get(id(node))
                 if found is None:
@@ -121,6 +124,18 @@ class Compiler:
             case _:
                 return _of_part(node, part)
 
+    def _said(self, node: Words, part: OpenPart) -> Bounds:
+        """Search only the word fields that have all the words: one takes less than two."""
+        words = self._folded.get(id(node))
+        if words is None:
+            words = self._folded[id(node)] = words_of(fold(node.text))
+        known = part.searcher.doc_freq
+        fields = tuple(field for field in ("m", "o") if all(known(field, word) for word in words))
+        found = self._worded.get((id(node), fields))
+        if found is None:
+            found = self._worded[id(node), fields] = _words(node, fields)
+        return found
+
 
 def _all(bounds: Sequence[Bounds]) -> Bounds:
     if any(bound is NOTHING for bound in bounds):
@@ -128,8 +143,18 @@ def _all(bounds: Sequence[Bounds]) -> Bounds:
     bounds = [bound for bound in bounds if bound is not EVERYTHING] or [EVERYTHING]
     if len(bounds) == 1:
         return bounds[0]
-    upper = both(*(bound.upper for bound in bounds))
+    if any(bound.negated is None for bound in bounds):
+        upper = _conjunction(bounds)
+    else:
+        upper = both(*(bound.upper for bound in bounds))
     return exactly(upper) if all(b.exact for b in bounds) else Bounds(upper, both(*(b.lower for b in bounds)))
+
+
+def _conjunction(bounds: Sequence[Bounds]) -> Query:
+    """Return what meets all, negations as such: nobody has to walk through all that they leave."""
+    return Query.boolean_query(
+        [(Occur.Must, b.upper) if b.negated is None else (Occur.MustNot, b.negated) for b in bounds]
+    )
 
 
 def _any(bounds: Sequence[Bounds]) -> Bounds:
@@ -144,48 +169,9 @@ def _any(bounds: Sequence[Bounds]) -> Bounds:
 
 def _not(bounds: Bounds) -> Bounds:
     if bounds.exact:
-        return exactly(without(EVERYTHING.upper, bounds.upper))
+        rest = without(EVERYTHING.upper, bounds.upper)
+        return Bounds(rest, rest, bounds.upper)
     return Bounds(without(EVERYTHING.upper, bounds.lower), without(EVERYTHING.upper, bounds.upper))
-
-
-def either(queries: Sequence[Query]) -> Query:
-    """Return the disjunction; of nothing it finds nothing."""
-    if len(queries) == 1:
-        return queries[0]
-    return Query.boolean_query([(Occur.Should, query) for query in queries]) if queries else NOTHING.upper
-
-
-def without(query: Query, other: Query) -> Query:
-    """Return what one query finds and the other does not."""
-    return Query.boolean_query([(Occur.Must, query), (Occur.MustNot, other)])
-
-
-def term(field: str, value: str) -> Query:
-    """Return the query for one term."""
-    return Query.term_query(SCHEMA, field, value, "basic")
-
-
-def any_term(field: str, values: Sequence[str]) -> Query:
-    """Return the query for one of many terms."""
-    if len(values) <= 8:
-        return either([term(field, value) for value in values])
-    return Query.term_set_query(SCHEMA, field, list(values))
-
-
-def between(lower: int | None, upper: int | None) -> Query:
-    """Return the query for timestamps in a range, both ends included."""
-    low = max(-_INT64 if lower is None else lower, -_INT64)
-    high = min(_INT64 - 1 if upper is None else upper, _INT64 - 1)
-    if low > high:
-        return Query.empty_query()
-    found: Query = Query.range_query(SCHEMA, "ts", FieldType.Integer, low, high)
-    return found
-
-
-def at(instant: int) -> Query:
-    """Return the query for one timestamp."""
-    query: Query = Query.term_query(SCHEMA, "ts", instant, "basic")
-    return query
 
 
 def _of_all_parts(node: Everything | Nothing | Words | Fuzzy | TimeRange) -> Bounds:
@@ -200,12 +186,6 @@ def _of_all_parts(node: Everything | Nothing | Words | Fuzzy | TimeRange) -> Bou
             return _fuzzy(node)
         case TimeRange(lower=lower, upper=upper):
             return exactly(between(lower, upper))
-
-
-def _word_fields(node: Words, part: OpenPart) -> list[str]:
-    """Return the word fields of a part that have all the words: one is searched faster than two."""
-    words = words_of(fold(node.text))
-    return [field for field in ("m", "o") if all(part.searcher.doc_freq(field, word) for word in words)]
 
 
 def _words(node: Words, fields: Sequence[str]) -> Bounds:
@@ -295,9 +275,14 @@ def _exists(field: Field, part: OpenPart) -> Bounds:
 
 
 def _equals(node: Equals, part: OpenPart) -> Bounds:
-    place = place_of(node.field)
-    found = [name for tail in wanted_tails(node.value) for name in part.terms(place + tail)]
+    found = [name for beginning in _beginnings(node) for name in part.terms(beginning)]
     return exactly(any_term("x", found))
+
+
+@lru_cache(maxsize=1024)
+def _beginnings(node: Equals) -> tuple[str, ...]:
+    place = place_of(node.field)
+    return tuple(place + tail for tail in wanted_tails(node.value))
 
 
 def _pattern(node: Pattern | Regex, part: OpenPart) -> Bounds:
@@ -357,12 +342,16 @@ def _holding(fragment: Fragment, part: OpenPart) -> Query | None:
         return term("m", words_of(fragment.text)[0])
     if len(fragment.text) < 3:
         return None
-    letters = fragment.text
-    rare = both(*(term("t", letters[at : at + 3]) for at in range(len(letters) - 2)))
+    rare = _trigrams(fragment.text)
     common = _common_words(fragment, part.side["common"])
     if len(common) > _WORDS_OF_FRAGMENT:
         return None
     return either([rare, any_term("m", common)]) if common else rare
+
+
+@lru_cache(maxsize=1024)
+def _trigrams(letters: str) -> Query:
+    return both(*(term("t", letters[at : at + 3]) for at in range(len(letters) - 2)))
 
 
 def _common_words(fragment: Fragment, common: str) -> list[str]:

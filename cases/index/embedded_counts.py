@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from tantivy import Query
 
-from cases.index.embedded_compile import between
 from cases.index.embedded_pages import Map
 from cases.index.embedded_parts import DAY, OpenPart
+from cases.index.embedded_queries import between
 from cases.index.embedded_schema import SCHEMA
 from cases.index.embedded_select import Selection
 from cases.index.embedded_shape import CORE

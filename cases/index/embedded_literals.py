@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import regex
@@ -35,7 +36,8 @@ class Fragment:
         return not (self.open_left or self.open_right)
 
 
-def fragments(node: Pattern | Regex, *, covers: bool) -> list[Fragment]:
+@lru_cache(maxsize=1024)  # the same in every part
+def fragments(node: Pattern | Regex, *, covers: bool) -> tuple[Fragment, ...]:
     """Return pieces of words that a text must have to meet the node.
 
     With `covers` the node covers the whole text, so that its ends are ends of words.
@@ -49,9 +51,9 @@ def fragments(node: Pattern | Regex, *, covers: bool) -> list[Fragment]:
             for at, part in enumerate(node.parts)
             if not isinstance(part, Wildcard)
         ]
-    return [
+    return tuple(
         fragment for literal, left, right in pieces for fragment in _split(literal, left=left, right=right)
-    ]
+    )
 
 
 def _split(literal: str, *, left: bool, right: bool) -> Iterator[Fragment]:
@@ -66,12 +68,14 @@ def _split(literal: str, *, left: bool, right: bool) -> Iterator[Fragment]:
 def _literals(source: str) -> list[str]:
     """Return folded literals that every match of an expression holds; when in doubt, fewer."""
     source = unicodedata.normalize("NFC", _SURROGATES.sub("\ufffd", source))
-    if "|" in source or "\\Q" in source or "(?" in source:
+    if "\\Q" in source or "(?" in source:
         return []
     found: list[str] = []
     run: list[str] = []
     at = 0
     while at < len(source):
+        if source[at] == "|":  # outside of any group: nothing is surely needed
+            return []
         step, char = _next(source, at)
         after = source[at + step : at + step + 1]
         if char is not None and after not in ("?", "*", "{"):

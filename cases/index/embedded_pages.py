@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from tantivy import Query
 
 from cases.index import text
 from cases.index.document import Document
-from cases.index.embedded_compile import EVERYTHING, at, between, without
 from cases.index.embedded_parts import DAY, Address, both
+from cases.index.embedded_queries import ALL, at, between, without
 from cases.index.embedded_select import Hit, Selection, ids_from
 from cases.index.engine import Cursor
 
@@ -41,7 +42,7 @@ _Key = tuple[int, int, int, int, Address]
 
 def undated() -> Query:
     """Return the query for events without a time."""
-    return without(EVERYTHING.upper, between(None, None))
+    return without(ALL, between(None, None))
 
 
 class Order:
@@ -88,22 +89,24 @@ class Order:
 
         def hits_of(selection: Selection) -> list[_Dated]:
             hits = selection.first(limit, by="ts", descending=self._descending, among=among)
-            return [(instant, selection, address) for instant, address in hits if instant is not None]
+            return [
+                (self._sign * instant, selection, address) for instant, address in hits if instant is not None
+            ]
 
         found: list[_Dated] = []
         waiting = sorted((s for s in self._dated if self._reaches(s, beyond)), key=self._nearest)
         size = 2
         while waiting:
             wave, waiting = waiting[:size], waiting[size:]
-            size *= 2
             for hits in self._map(hits_of, wave):
                 found += hits
-            found.sort(key=lambda hit: self._sign * hit[0])
+            found.sort(key=itemgetter(0))
             del found[limit:]
+            size *= 2 if len(found) == limit else 8
             if len(found) == limit:
-                worst = self._sign * found[-1][0]
+                worst = found[-1][0]
                 waiting = [selection for selection in waiting if self._nearest(selection) <= worst]
-        return found
+        return [(self._sign * instant, selection, address) for instant, selection, address in found]
 
     def _within(self, limit: int, beyond: int | None) -> Query | None:
         """Return the span of time to look in: from the cursor on, and as far as surely is enough."""

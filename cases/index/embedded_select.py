@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 from tantivy import FieldType, Order, Query
 
-from cases.index.embedded_compile import EVERYTHING, NOTHING, Compiler, without
+from cases.index.embedded_compile import EVERYTHING, NOTHING, Compiler
 from cases.index.embedded_parts import Address, OpenPart, both, in_chunks
+from cases.index.embedded_queries import without
 from cases.index.embedded_schema import SCHEMA
 from cases.index.tree import Node
 
@@ -27,25 +29,26 @@ class Verdicts:
     """Which documents were tested before, and how that ended; the same for every question of a tree."""
 
     def __init__(self) -> None:
-        self._held: OrderedDict[tuple[Any, Node], dict[int, bool]] = OrderedDict()
+        self._held: OrderedDict[Node, dict[Path, dict[int, bool]]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, part: OpenPart, node: Node) -> dict[int, bool]:
-        """Return the verdicts about a part's documents, to be looked up and added to."""
-        key = (part.directory, node)
+    def of(self, node: Node) -> dict[Path, dict[int, bool]]:
+        """Return the verdicts about documents by part, to be looked up and added to."""
         with self._lock:
-            found = self._held.setdefault(key, {})
-            self._held.move_to_end(key)
-            size = sum(map(len, self._held.values()))
+            found = self._held.setdefault(node, {})
+            self._held.move_to_end(node)
+            size = sum(len(part) for held in self._held.values() for part in held.values())
             while size > _VERDICTS and len(self._held) > 1:
-                size -= len(self._held.popitem(last=False)[1])
+                size -= sum(map(len, self._held.popitem(last=False)[1].values()))
+            if size > _VERDICTS:
+                found.clear()
         return found
 
 
 class Selection:
     """What a tree finds in one part."""
 
-    def __init__(self, part: OpenPart, compiler: Compiler, verdicts: Verdicts) -> None:
+    def __init__(self, part: OpenPart, compiler: Compiler, verdicts: dict[Path, dict[int, bool]]) -> None:
         self.part = part
         bounds = compiler.bounds(part)
         self.sure = bounds.lower
@@ -54,7 +57,7 @@ class Selection:
         self.nothing = bounds is NOTHING
         self._test = compiler.test
         self._unsure = None if bounds.exact else without(bounds.upper, bounds.lower)
-        self._verdicts = {} if bounds.exact else verdicts.of(part, compiler.node)
+        self._verdicts = {} if bounds.exact else verdicts.setdefault(part.directory, {})
 
     def count(self, among: Query | None = None) -> int:
         """Return how many documents there are."""

@@ -362,10 +362,13 @@ def test_places_of_different_fields_never_begin_alike() -> None:
         ("/ab?c+d*e/", [("a", True, True), ("c", True, True), ("e", True, True)]),
         ("/a(bc)+[de]f{2}g\\d/", [("a", True, True), ("g", True, True)]),
         ("/a|b/", []),
+        ("/ab(c|d) ef/", [("ab", True, True), ("ef", False, True)]),
+        ("/ab(c|[)|]\\)) ef|g/", []),
+        ("/ab[|]c\\|d/", [("ab", True, True), ("c", True, False), ("d", False, True)]),
         ("/ab\\x41c\\pLd\\b/", [("ab", True, True), ("c", True, True), ("d", True, True)]),
     ],
 )
 def test_literals_are_what_every_match_needs(query: str, expected: list[tuple[str, bool, bool]]) -> None:
     node = parse(query)
     assert isinstance(node, Pattern | Regex)
-    assert fragments(node, covers=False) == [Fragment(*piece) for piece in expected]
+    assert list(fragments(node, covers=False)) == [Fragment(*piece) for piece in expected]
