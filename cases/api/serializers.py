@@ -157,6 +157,12 @@ class NewRunSerializer(StrictSerializer):
     module = serializers.CharField(max_length=64, required=False, allow_null=True)
     options = serializers.DictField(child=serializers.CharField(max_length=10_000), required=False)
 
+    def validate_options(self, options: dict[str, str]) -> dict[str, str]:
+        """Refuse names that no parser can have. Raises ValidationError."""
+        if any(not name.isidentifier() for name in options):
+            raise serializers.ValidationError("The name of an option is a word.")
+        return options
+
 
 class EvidenceSerializer(serializers.ModelSerializer[Evidence]):
     """Evidence, and its readings, newest first."""

@@ -173,7 +173,7 @@ def _faults(event: Any) -> Iterator[str]:
     if attributes is not None and not isinstance(attributes, dict):
         yield "attributes: expected an object."
     elif twice := sorted((set(event) - set(_CORE)) & set(attributes or {})):
-        yield f"{twice[0]}: given twice, beside the attributes and among them."
+        yield f"{custody.storable(twice[0])}: given twice, beside the attributes and among them."
     if _depth(event) > _DEPTH:
         yield f"Objects and lists nest up to {_DEPTH} levels."
 

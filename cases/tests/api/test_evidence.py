@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from base64 import b64encode
 from pathlib import Path
 from typing import Any
@@ -294,6 +295,14 @@ class TestAbout:
         assert (answer.status_code, answer.json()["module"], answer.json()["status"]) == (201, name, "queued")
         TaskRun.objects.update(status="failed")
         assert client.post(f"{EVIDENCE}{uid}/runs/").status_code == 201
+
+    @pytest.mark.parametrize("name", ["\x00", "\ud800", "", "a b"])
+    def test_an_option_has_a_word_for_a_name(self, name: str) -> None:
+        uid = receive(staffed_case(), b"a").evidence.evidence_uid
+        TaskRun.objects.update(status="failed")
+        body = json.dumps({"options": {name: "x"}})
+        refused = client_of("dana").post(f"{EVIDENCE}{uid}/runs/", body, content_type="application/json")
+        assert (refused.status_code, errors(refused)) == (400, [("invalid", "options")])
 
 
 class TestDownload:

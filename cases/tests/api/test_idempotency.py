@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -55,6 +56,19 @@ class TestKey:
         for key in ("", "x" * 256, "a b", "ä"):
             answer = client.post(CASES, {}, format="json", HTTP_IDEMPOTENCY_KEY=key)
             assert (answer.status_code, errors(answer)[0][1]) == (400, "Idempotency-Key")
+
+    def test_an_answer_about_any_text_is_kept(self) -> None:
+        case, client = staffed_case(), client_of("alice")
+        address = f"{CASES}{case.case_id}/events/"
+        for number, name in enumerate(("\x00", "\ud800")):
+            body = json.dumps([{"message": "x", name: 1, "attributes": {name: 1}}])
+            answers = [
+                client.post(address, body, content_type="application/json", HTTP_IDEMPOTENCY_KEY=f"k{number}")
+                for _ in range(2)
+            ]
+            assert [answer.status_code for answer in answers] == [202, 202]
+            assert answers[0].json() == answers[1].json()
+            assert "given twice" in answers[0].json()["rejected"][0]["errors"][0]
 
     def test_it_works_for_members_and_events(self) -> None:
         case, client = staffed_case(), client_of("alice")
