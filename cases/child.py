@@ -32,8 +32,7 @@ _OPEN_FILES: Final = 4096
 _LAST_WORDS: Final = 5  # seconds of processor time
 _MESSAGE_LIMIT: Final = 4000
 #: Containers alive beyond those of the last collection before Python looks for cycles among them.
-#: A batch of documents has some 20,000 and leaves none; looking at 700 new ones every time, as is
-#: the default, costs a fifth of the whole.
+#: A batch of documents has some 20,000 and leaves none; the default is to look at every 700 new ones.
 _CONTAINERS: Final = 50_000
 _FULL: Final[dict[int | None, str]] = {
     errno.EFBIG: "The output limit of one reading (RUN_OUTPUT) was reached.",
