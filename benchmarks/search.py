@@ -82,23 +82,25 @@ def run(*, events: int) -> Iterator[str]:
         yield f"  {(time.perf_counter() - start) * 1000:.0f} ms"
         yield f"{'query':44s} {'p50':>8s} {'p95':>8s} {'prototype':>9s} {'p95':>8s}  ratio"
         for name, ours, theirs in _questions(engine, prototype):
-            (mine, mine95), (its, its95) = _timed(ours), _timed(theirs)
+            (mine, mine95), (its, its95) = _timed(ours, theirs)
             ratio = mine / its if its else 0
             yield f"{name:44s} {mine:8.1f} {mine95:8.1f} {its:9.1f} {its95:8.1f}  {ratio:5.2f}"
     yield f"peak memory of both {peak[0] / 1e6:,.0f} MB, mapped pages included; now {memory() / 1e6:,.0f} MB"
 
 
-def _timed(work: Callable[[], object]) -> tuple[float, float]:
-    """Return the median and the 95th percentile in milliseconds."""
-    work()
-    taken: list[float] = []
-    begin = time.perf_counter()
-    while len(taken) < REPEATS and (len(taken) < 3 or time.perf_counter() - begin < PATIENCE):
-        start = time.perf_counter()
+def _timed(*works: Callable[[], object]) -> list[tuple[float, float]]:
+    """Return the median and the 95th percentile of each in milliseconds, taken in turn."""
+    for work in works:
         work()
-        taken.append((time.perf_counter() - start) * 1000)
-    taken.sort()
-    return taken[len(taken) // 2], taken[min(len(taken) - 1, int(len(taken) * 0.95))]
+    taken: list[list[float]] = [[] for _ in works]
+    begin = time.perf_counter()
+    while len(taken[0]) < REPEATS and (len(taken[0]) < 3 or time.perf_counter() - begin < PATIENCE):
+        for work, own in zip(works, taken, strict=True):
+            start = time.perf_counter()
+            work()
+            own.append((time.perf_counter() - start) * 1000)
+    ordered = [sorted(own) for own in taken]
+    return [(own[len(own) // 2], own[min(len(own) - 1, int(len(own) * 0.95))]) for own in ordered]
 
 
 _Question = tuple[str, Callable[[], object], Callable[[], object]]
