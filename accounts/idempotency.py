@@ -68,13 +68,14 @@ def begin(user: User, key: str, fingerprint: str) -> IdempotentAnswer:
 def keep(answer: IdempotentAnswer, response: Response) -> None:
     """Keep what was answered. Refusals are not kept: they changed nothing and may be mended."""
     answer.status = response.status_code
-    answer.body = json.loads(dump(response.data))
+    # As one text: PostgreSQL would put names in another order, and keeps no NUL (jsonb).
+    answer.body = dump(response.data).decode("utf-8")
     answer.save(update_fields=["status", "body"])
 
 
 def repeat(answer: IdempotentAnswer) -> Response:
     """Return what was answered the first time."""
-    return Response(answer.body, status=answer.status, headers={"Idempotent-Replayed": "true"})
+    return Response(json.loads(str(answer.body)), status=answer.status, headers={"Idempotent-Replayed": "true"})
 
 
 def idempotent(

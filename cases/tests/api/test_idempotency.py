@@ -67,7 +67,7 @@ class TestKey:
                 for _ in range(2)
             ]
             assert [answer.status_code for answer in answers] == [202, 202]
-            assert answers[0].json() == answers[1].json()
+            assert answers[0].content == answers[1].content
             assert "given twice" in answers[0].json()["rejected"][0]["errors"][0]
 
     def test_it_works_for_members_and_events(self) -> None:
@@ -109,8 +109,7 @@ def test_the_same_upload_at_the_same_moment_answers_the_same() -> None:
     address = f"{CASES}{case.case_id}/evidence/"
     answers = _four_at_once(lambda: client.post(address, {"file": a_file()}, HTTP_IDEMPOTENCY_KEY="k"))
     assert [answer.status_code for answer in answers] == [201] * 4
-    first = answers[0].json()
-    assert all(answer.json() == first for answer in answers)
+    assert len({answer.content for answer in answers}) == 1
     assert (Evidence.objects.count(), TaskRun.objects.count()) == (1, 1)
 
 
@@ -121,6 +120,5 @@ def test_the_same_key_at_the_same_moment_acts_once() -> None:
         lambda: client.post(CASES, {"title": "x"}, format="json", HTTP_IDEMPOTENCY_KEY="k")
     )
     assert [answer.status_code for answer in answers] == [201] * 4
-    first = answers[0].json()  # as values: PostgreSQL keeps no order of names
-    assert all(answer.json() == first for answer in answers)
+    assert len({answer.content for answer in answers}) == 1
     assert (Case.objects.count(), IdempotentAnswer.objects.count()) == (1, 1)
