@@ -75,7 +75,8 @@ def keep(answer: IdempotentAnswer, response: Response) -> None:
 
 def repeat(answer: IdempotentAnswer) -> Response:
     """Return what was answered the first time."""
-    return Response(json.loads(str(answer.body)), status=answer.status, headers={"Idempotent-Replayed": "true"})
+    body = json.loads(str(answer.body))
+    return Response(body, status=answer.status, headers={"Idempotent-Replayed": "true"})
 
 
 def idempotent(
