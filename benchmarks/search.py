@@ -1,15 +1,19 @@
 """The queries of the search study through the engine, beside a prototype on the same events.
 
-A shard has 100,000 events. Each query is timed on its own, after one run that does not count;
-both sides answer with the documents of a page, not only their addresses.
+A shard has 100,000 events. Twenty are written; more are copies of their files, as shards of their
+own: what a query costs depends on the shards and their sizes, not on whether two are alike. Each
+query is timed after one run that does not count; both sides answer with the documents of a page,
+not only their addresses.
 """
 
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,10 +26,13 @@ from benchmarks.events import DAY, END, SHARD, documents, evidence
 from benchmarks.installation import home, memory, peak_memory
 from benchmarks.prototype import Prototype, between, every, holding, phrase, term
 from cases.index.embedded import EmbeddedEngine
+from cases.index.embedded_store import CaseDirectory, Manifest, file_facts
 from cases.index.engine import Cursor
 from cases.index.query import parse
 
 CASE = "bench"
+#: Shards that are written; those beyond are copies.
+WRITTEN = 20
 REPEATS = 15
 #: Seconds after which a query is repeated no more.
 PATIENCE = 12.0
@@ -42,9 +49,32 @@ def engine_root() -> Path:
 
 def fill(events: int) -> Iterator[str]:
     """Write the shards with both, unless they are there, by two processes; yield the rates."""
-    shards = range(-(-events // SHARD))
-    if engine_root().exists():
+    wanted = -(-events // SHARD)
+    shards = range(min(wanted, WRITTEN))
+    if not engine_root().exists():
+        yield from _write_both(shards, events)
+    for number in range(WRITTEN, wanted):
+        _copy(number % WRITTEN, number)
+
+
+def _copy(written: int, number: int) -> None:
+    """Make a shard of both out of one that was written, unless it is there."""
+    place = home() / "search-prototype" / f"{number:05d}"
+    if place.exists():
         return
+    shutil.copytree(home() / "search-prototype" / f"{written:05d}", place)
+    case = CaseDirectory(engine_root(), CASE)
+    manifest = case.shard(evidence(written))
+    if manifest is None or len(manifest.parts) != 1:
+        raise RuntimeError(f"Shard {written} is not as it was written.")
+    run = case.new_run(evidence(number), "copy")
+    part = run / "000"
+    shutil.copytree(case.path / manifest.parts[0].path, part)
+    facts = replace(manifest.parts[0], path=str(part.relative_to(case.path)), files=file_facts(part))
+    case.publish(Manifest(CASE, evidence(number), (facts,)), run=run, append=False)
+
+
+def _write_both(shards: range, events: int) -> Iterator[str]:
     for name, work in (("engine", _write), ("prototype", _write_prototype)):
         start = time.perf_counter()
         with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:

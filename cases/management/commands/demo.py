@@ -131,7 +131,7 @@ class Command(BaseCommand):
         write(f"  sign in   {names}; password {password}")
         write("Searches that find the story (docs/demo.md tells it), there or on the command line:")
         for query, what in _SEARCHES:
-            write(f"  manage.py search {case.case_id} '{query}'   # {what}")
+            write(f"  .venv/bin/python manage.py search {case.case_id} '{query}'   # {what}")
 
 
 def _done(case: Case) -> dict[str, TaskRun]:
