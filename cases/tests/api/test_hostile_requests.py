@@ -17,11 +17,11 @@ pytestmark = pytest.mark.django_db
 
 _TEXTS: Final = (
     "", "*", "((((", "[* TO", "a" * 3000, "-1", "0", "2", "1001", "00000001" + "9" * 40, "abc",
-    "\x00", "a\x00b", "%", "\\", "٣", "1e5", "NaN", "9" * 40, "0001-01-01", "9999-12-31T23:59:59.999999Z", "0000-01-01",
+    "\x00", "a\x00b", "%", "\\", "٣", "1e5", "NaN", "9" * 40, "0001-01-01", "9999-12-31T23:59:59.999999Z",
     "2024-03-01T08:15:30+99:99", "/(a|a)*b/", "/x{1,1000}/", "a~9", '"a b"~99999999999', "_exists_:",
     "n:[1 TO", "n:>=", "n:>" + "9" * 400, "timestamp:>9999-12-31", "starred:maybe", 'attributes."":x', "😀",
     "(" * 500 + "a" + ")" * 500, "NOT " * 500 + "a", "*?*?*", "n:1e999", "jsonl", "csv", "timestamp",
-    "\ufffd", "message", "attributes", "second", "../../etc/passwd", "<script>", "ir-2024-001",
+    "0000-01-01", "\ufffd", "message", "attributes", "second", "../../etc/passwd", "<script>", "ir-2024-001",
 )  # fmt: skip
 _BODIES: Final[tuple[Any, ...]] = (
     {}, [], "x", 1, None, True, {"message": "x"}, [{"message": "\x00\ud800"}],
