@@ -52,7 +52,7 @@ lint: $(VENV)/.installed-dev ## ruff, mypy, import contracts, migrations, deploy
 run: $(VENV)/.installed ## Serve the site and work off the runs, on http://127.0.0.1:8000 (PORT=…)
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@$(BIN)/python manage.py worker & worker=$$!; trap 'kill $$worker 2>/dev/null; wait' EXIT; trap : INT TERM; \
-	  $(BIN)/gunicorn datamortem.wsgi --bind 127.0.0.1:$(PORT) --worker-class gthread --workers 1 --threads 8 \
+	  $(BIN)/gunicorn datamortem.wsgi --bind 127.0.0.1:$(PORT) --worker-class gthread --workers 1 --threads 8 --limit-request-line 8190 \
 	    --no-control-socket
 
 bench: $(VENV)/.installed-dev ## Measure what docs/benchmarks.md claims
