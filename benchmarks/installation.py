@@ -7,7 +7,7 @@ import resource
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -56,7 +56,8 @@ def memory(pid: int | str = "self") -> int:
 
 def _children() -> Iterator[int]:
     for task in Path("/proc/self/task").iterdir():
-        yield from map(int, (task / "children").read_text("ascii").split())
+        with suppress(FileNotFoundError):  # a thread that ended in this moment
+            yield from map(int, (task / "children").read_text("ascii").split())
 
 
 @contextmanager
