@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from pytest_django.live_server_helper import LiveServer
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -129,7 +130,7 @@ def _until(what: Any, seconds: float = 10) -> None:
         try:
             if what():
                 return
-        except Exception:
+        except WebDriverException:  # the page is not there yet
             if time.monotonic() > deadline:
                 raise
         if time.monotonic() > deadline:

@@ -33,41 +33,8 @@ from cases.records import Damage, Record
 
 SAMPLES = Path(os.environ.get("DATAMORTEM_SAMPLES") or settings.BASE_DIR.parent / "shared" / "samples")
 REFERENCE = datetime(2026, 11, 24, 12, tzinfo=UTC)
+PARSER = Syslog()
 Items = list[Any]
-
-
-@pytest.fixture
-def make(tmp_path: Path):
-    """Store content as evidence."""
-
-    def made(content: bytes | str, **context) -> FileSource:
-        path = tmp_path / "evidence"
-        path.write_bytes(content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content)
-        return FileSource(path, "evidence", Context(**{"reference": REFERENCE, **context}))
-
-    return made
-
-
-@pytest.fixture
-def read(make):
-    """Read content as a system log."""
-
-    def done(content: bytes | str, **context) -> Items:
-        return list(Syslog().parse(make(content, **context)))
-
-    return done
-
-
-@pytest.fixture
-def one(read):
-    """Read content that is one record."""
-
-    def done(content: bytes | str, **context) -> Record:
-        (record,) = read(content, **context)
-        assert isinstance(record, Record), record
-        return record
-
-    return done
 
 
 def sample(name: str) -> tuple[FileSource, Items]:

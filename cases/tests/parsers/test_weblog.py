@@ -23,49 +23,15 @@ from hypothesis import strategies as st
 
 from cases.index.document import format_time
 from cases.parsers import weblog_access
-from cases.parsers.base import Context, ParseError
+from cases.parsers.base import ParseError
 from cases.parsers.source import FileSource, compression_of
 from cases.parsers.weblog import Weblog
 from cases.records import Damage, Record
 
 SAMPLES = Path(os.environ.get("DATAMORTEM_SAMPLES") or settings.BASE_DIR.parent / "shared" / "samples")
+REFERENCE = datetime(2026, 1, 1, tzinfo=UTC)
+PARSER = Weblog()
 Items = list[Any]
-
-
-@pytest.fixture
-def make(tmp_path: Path):
-    """Store content as evidence."""
-
-    def made(content: bytes | str, **context) -> FileSource:
-        path = tmp_path / "evidence"
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return FileSource(
-            path, "evidence", Context(**{"reference": datetime(2026, 1, 1, tzinfo=UTC), **context})
-        )
-
-    return made
-
-
-@pytest.fixture
-def read(make):
-    """Read content as a web log."""
-
-    def done(content: bytes | str, **context) -> Items:
-        return list(Weblog().parse(make(content, **context)))
-
-    return done
-
-
-@pytest.fixture
-def one(read):
-    """Read content that is one record."""
-
-    def done(content: bytes | str, **context) -> Record:
-        (record,) = read(content, **context)
-        assert isinstance(record, Record), record
-        return record
-
-    return done
 
 
 def when(record: Record) -> str:
