@@ -167,6 +167,11 @@ else:
 
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"  # the documented tables have 32-bit ids
 
+#: The apps whose migrations make up the documented history of the schema.
+REVISION_APPS = ("accounts", "cases", "scripts_marketplace")
+#: Where backups of the database go.
+BACKUP_ROOT = _folder("BACKUP_URL", default=HOME / "backups")
+
 # Evidence, index, work --------------------------------------------------------------------------
 
 EVIDENCE_ROOT = _folder("EVIDENCE_URL", default=HOME / "evidence")
