@@ -21,7 +21,7 @@ from django.db.models.fields import NOT_PROVIDED
 
 from datamortem.revisions.graph import Node, Plan
 
-AnyField = models.Field[Any, Any]
+AnyField = Any  # a model field; the class takes type arguments only in the type stubs
 #: table -> column -> (model, field)
 _Shape = dict[str, dict[str, tuple[type[models.Model], AnyField]]]
 
