@@ -22,10 +22,15 @@ _TABLES: Final = """
 _COLUMNS: Final = """
     SELECT a.attrelid, a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,
            pg_get_expr(d.adbin, d.adrelid), a.attidentity <> '', a.attgenerated <> '',
-           (SELECT s.oid::regclass::text FROM pg_depend u JOIN pg_class s ON s.oid = u.refobjid
-            WHERE u.classid = 'pg_attrdef'::regclass AND u.objid = d.oid
-              AND u.refclassid = 'pg_class'::regclass AND s.relkind = 'S' LIMIT 1)
+           q.oid::regclass::text, coalesce(q.owned, false)
     FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    LEFT JOIN LATERAL (
+        SELECT s.oid, EXISTS (SELECT 1 FROM pg_depend o WHERE o.classid = 'pg_class'::regclass
+                              AND o.objid = s.oid AND o.deptype = 'a' AND o.refobjid = a.attrelid
+                              AND o.refobjsubid = a.attnum) AS owned
+        FROM pg_depend u JOIN pg_class s ON s.oid = u.refobjid AND s.relkind = 'S'
+        WHERE u.classid = 'pg_attrdef'::regclass AND u.objid = d.oid
+          AND u.refclassid = 'pg_class'::regclass LIMIT 1) q ON true
     WHERE a.attrelid = ANY (%(oids)s) AND a.attnum > 0 AND NOT a.attisdropped
     ORDER BY a.attrelid, a.attnum
 """
@@ -99,8 +104,9 @@ def read(connection: BaseDatabaseWrapper, names: Collection[str] | None) -> dict
 
 
 def _column(row: tuple[Any, ...]) -> Column:
-    name, kind, nullable, default, identity, generated, sequence = row
-    return Column(name, kind, nullable, None if sequence else default, identity, sequence, generated)
+    name, kind, nullable, default, identity, generated, sequence, owned = row
+    own_default = None if sequence else default
+    return Column(name, kind, nullable, own_default, identity, sequence, owned, generated)
 
 
 def _unique(row: tuple[Any, ...]) -> Unique:

@@ -34,6 +34,8 @@ class Column:
     identity: bool = False
     #: PostgreSQL: the sequence that a default calls nextval() on, as regclass prints it.
     sequence: str | None = None
+    #: The sequence goes when the column goes.
+    owns_sequence: bool = False
     #: Computed from other columns.
     generated: bool = False
 
