@@ -65,8 +65,9 @@ def drawing(
             del lanes[other]
             yield _lanes(strokes, other - 1) + strokes.join
         mark = strokes.open if status and revision.id not in status.touched else strokes.applied
+        applied = f"  [{applied_word(status, revision)}]" if status else ""
         row = [mark if number == own else strokes.lane for number in range(len(lanes))]
-        yield f"{' '.join(row)}  {name(revision)}  {revision.title}{_applied(status, revision)}"
+        yield f"{' '.join(row)}  {name(revision)}  {revision.title}{applied}"
         below = _parents(graph, revision)
         lanes[own : own + 1] = below
         for number in range(1, len(below)):
@@ -79,13 +80,12 @@ def _lanes(strokes: _Strokes, count: int) -> str:
     return f"{strokes.lane} " * count
 
 
-def _applied(status: Status | None, revision: Revision) -> str:
-    if status is None:
-        return ""
+def applied_word(status: Status, revision: Revision) -> str:
+    """Return whether it is applied, in words."""
     if revision.id in status.partial:
         done, of = status.partial[revision.id]
-        return f"  [PARTIAL: {done} of {of} migrations applied]"
-    return "  [applied]" if revision.id in status.applied else "  [not applied]"
+        return f"PARTIAL: {done} of {of} migrations applied"
+    return "applied" if revision.id in status.applied else "not applied"
 
 
 def as_data(graph: RevisionGraph, status: Status | None) -> list[dict[str, Any]]:
