@@ -58,8 +58,8 @@ def _build(connection: BaseDatabaseWrapper, models: list[Any], names: set[str]) 
 
 @contextmanager
 def _in_memory(connection: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
-    kind: Any = type(connection)
-    place = kind({**connection.settings_dict, "NAME": ":memory:"}, alias="expected")
+    place = connection.copy(alias="expected")
+    place.settings_dict["NAME"] = ":memory:"
     place.connect()
     try:
         yield place

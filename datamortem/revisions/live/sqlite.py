@@ -18,9 +18,7 @@ from datamortem.sqlite3.statement import (
     tokens,
 )
 
-_MASTER: Final = (
-    "SELECT type, name, tbl_name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
-)
+_MASTER: Final = "SELECT type, name, sql FROM sqlite_master WHERE substr(name, 1, 7) <> 'sqlite_'"
 _OF_TABLES: Final = "FROM sqlite_master m JOIN pragma_{}(m.name) p WHERE m.type IN ('table', 'view')"
 _COLUMNS: Final = (
     'SELECT m.name, p.name, p.type, p."notnull", p.dflt_value, p.pk, p.hidden '
