@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from django.apps import apps as installed
 from django.core.management.sql import emit_post_migrate_signal, emit_pre_migrate_signal
@@ -36,6 +36,7 @@ ATTEMPTS: Final = 12
 _LONGEST_PAUSE: Final = 5.0
 
 Progress = Callable[..., None]
+Result = TypeVar("Result")
 
 _OTHERS: Final = """
     SELECT pid, coalesce(nullif(application_name, ''), 'a session'), usename, state,
@@ -105,34 +106,43 @@ class Executor(_StockExecutor):  # type: ignore[misc]
     ) -> ProjectState:
         if not migration.atomic:
             return act(state)  # its operations look after themselves, and only they can be repeated
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                with whole_transaction(self.connection):
-                    return act(state.clone() if self.connection.vendor == "postgresql" else state)
-            except OperationalError as error:
-                if not isinstance(error.__cause__, LockNotAvailable | DeadlockDetected):
-                    raise
-                if attempt == ATTEMPTS:
-                    raise Blocked(self._blocked(migration)) from error
-                pause = min(0.25 * 2**attempt, _LONGEST_PAUSE)
-                self._tell(f" a table of it is in use; again in {pause:g} s")
-                time.sleep(pause)
-        raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _tell(self, text: str) -> None:
-        if self.progress_callback:
-            _write_quietly(sys.stderr, text + "\n")
+        def attempt() -> ProjectState:
+            with whole_transaction(self.connection):
+                return act(state.clone() if self.connection.vendor == "postgresql" else state)
 
-    def _blocked(self, migration: Migration) -> str:
-        with self.connection.cursor() as cursor:
-            cursor.execute(_OTHERS)
-            others = "; ".join(
-                f"{name} of {user}, process {pid}, {state}, for {seconds} s"
-                for pid, name, user, state, seconds in cursor.fetchall()
-            )
-        return (
-            f"{migration} waited {ATTEMPTS} times for tables that others use and was rolled back; what came "
-            f"before it is done. Open transactions: {others or 'none now'}. End them, then run this again."
+        return when_free(self.connection, attempt, what=str(migration), tell=bool(self.progress_callback))
+
+
+def when_free(
+    connection: BaseDatabaseWrapper, attempt: Callable[[], Result], *, what: str, tell: bool = True
+) -> Result:
+    """Return what a transaction returns; it is repeated while others use its tables. Raises Blocked."""
+    for number in range(1, ATTEMPTS + 1):
+        try:
+            return attempt()
+        except OperationalError as error:
+            if not isinstance(error.__cause__, LockNotAvailable | DeadlockDetected):
+                raise
+            if number == ATTEMPTS:
+                raise Blocked(
+                    f"{what} waited {ATTEMPTS} times for tables that others use and was rolled back; what came "
+                    f"before it is done. Open transactions: {_open_transactions(connection) or 'none now'}. "
+                    "End them, then run this again."
+                ) from error
+            pause = min(0.25 * 2**number, _LONGEST_PAUSE)
+            if tell:
+                _write_quietly(sys.stderr, f" a table of it is in use; again in {pause:g} s\n")
+            time.sleep(pause)
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _open_transactions(connection: BaseDatabaseWrapper) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(_OTHERS)
+        return "; ".join(
+            f"{name} of {user}, process {pid}, {state}, for {seconds} s"
+            for pid, name, user, state, seconds in cursor.fetchall()
         )
 
 

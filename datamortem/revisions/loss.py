@@ -19,7 +19,7 @@ from django.db.models import Count, Q
 from django.db.models.expressions import Value
 from django.db.models.fields import NOT_PROVIDED
 
-from datamortem.revisions.graph import Node, Plan
+from datamortem.revisions.graph import Node, Plan, Revision, RevisionGraph
 
 AnyField = Any  # a model field; the class takes type arguments only in the type stubs
 #: table -> column -> (model, field)
@@ -59,6 +59,14 @@ def measure(connection: BaseDatabaseWrapper, plan: Plan) -> list[Loss]:
         _carry(before, after, old, new)
     found = [*_lost(connection, before, after), *_uncounted(plan)]
     return [loss for loss in found if loss.count or loss.note]
+
+
+def columns_of(graph: RevisionGraph, revision: Revision) -> set[tuple[str, str]]:
+    """Return (table, column) of what a revision adds."""
+    own = set(revision.nodes)
+    before = {n for node in own for n in graph.migrations.forwards_plan(node)} - own
+    had, has = _shape(graph.loader, before), _shape(graph.loader, before | own)
+    return {(t, c) for t, columns in has.items() for c in columns if c not in had.get(t, {})}
 
 
 def _shape(loader: MigrationLoader, nodes: set[Node]) -> _Shape:
