@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datamortem.revisions.live.check import drift, unknown_tables
 from datamortem.revisions.live.differences import compare
-from datamortem.revisions.live.expectation import expected
+from datamortem.revisions.live.expectation import expected, expected_table
 from datamortem.revisions.live.reading import read
 from datamortem.revisions.live.tables import (
     Check,
@@ -18,6 +18,7 @@ from datamortem.revisions.live.tables import (
     ForeignKey,
     Index,
     Level,
+    Part,
     Table,
     Unique,
 )
@@ -29,11 +30,13 @@ __all__ = [
     "ForeignKey",
     "Index",
     "Level",
+    "Part",
     "Table",
     "Unique",
     "compare",
     "drift",
     "expected",
+    "expected_table",
     "read",
     "unknown_tables",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from datamortem.revisions.live.sql import REMAKE, literal, quoted, remedy
-from datamortem.revisions.live.tables import Column, Difference, Level, Table
+from datamortem.revisions.live.tables import Column, Difference, Level, Part, Table
 from datamortem.revisions.live.types import AWARE, NAIVE, judge
 
 _CAST: Final = re.compile(r"::[a-z][a-z ]*(\(\d+(,\d+)?\))?(\[\])?$")
@@ -44,6 +44,7 @@ def _primary_key(wanted: Table, found: Table) -> Iterator[Difference]:
             what,
             "decide by hand which rows are meant, then make it the primary key",
             wanted.primary_key,
+            part=Part.PRIMARY_KEY,
         )
 
 
@@ -62,6 +63,8 @@ def _missing(table: str, column: Column) -> Difference:
         mending,
         (column.name,),
         (statement,) if possible else (),
+        part=Part.COLUMN,
+        absent=True,
     )
 
 
@@ -79,14 +82,14 @@ def _naive_times(vendor: str, wanted: Table, found: Table) -> Iterator[Differenc
         parts = ", ".join(f"ALTER COLUMN {quoted(name)} TYPE {AWARE}" for name in names)
         statements = ("SET LOCAL TimeZone = 'UTC'", f"ALTER TABLE {quoted(wanted.name)} {parts}")
         what = f"times without time zone, read as UTC: {', '.join(names)}"
-        yield Difference(Level.BRIDGE, wanted.name, what, remedy(statements), names, statements)
+        yield Difference(Level.BRIDGE, wanted.name, what, remedy(statements), names, statements, Part.TYPE)
 
 
 def _type(vendor: str, table: str, wanted: Column, found: Column) -> Iterator[Difference]:
     if wanted.generated != found.generated:
         says = "is computed by the database, expected stored values"
         what = says if found.generated else "holds values, expected to be computed by the database"
-        yield Difference(Level.ERROR, table, f"{wanted.name} {what}", REMAKE, (wanted.name,))
+        yield Difference(Level.ERROR, table, f"{wanted.name} {what}", REMAKE, (wanted.name,), part=Part.TYPE)
     verdict = judge(vendor, wanted.type, found.type)
     if verdict is None or (wanted.type, found.type) == (AWARE, NAIVE):
         return
@@ -96,7 +99,7 @@ def _type(vendor: str, table: str, wanted: Column, found: Column) -> Iterator[Di
     mending = REMAKE if vendor == "sqlite" else remedy((statement,))
     if vendor != "sqlite" and not safe:
         mending += ", once it is sure that every value survives it"
-    yield Difference(level, table, what, mending, (wanted.name,), (statement,) if safe else ())
+    yield Difference(level, table, what, mending, (wanted.name,), (statement,) if safe else (), Part.TYPE)
 
 
 def _nullability(vendor: str, table: str, wanted: Column, found: Column) -> Iterator[Difference]:
@@ -113,6 +116,7 @@ def _nullability(vendor: str, table: str, wanted: Column, found: Column) -> Iter
         REMAKE if vendor == "sqlite" else remedy(statements),
         (wanted.name,),
         () if vendor == "sqlite" else statements,
+        Part.NULL,
     )
 
 
@@ -123,7 +127,14 @@ def _autoincrement(table: Table, wanted: Column, found: Column) -> Iterator[Diff
     what = f"{wanted.name} is numbered without AUTOINCREMENT, so numbers of deleted rows come again"
     if not numbered:
         what = f"{wanted.name} is not numbered by the database"
-    yield Difference(Level.BRIDGE if numbered else Level.ERROR, table.name, what, REMAKE, (wanted.name,))
+    yield Difference(
+        Level.BRIDGE if numbered else Level.ERROR,
+        table.name,
+        what,
+        REMAKE,
+        (wanted.name,),
+        part=Part.NUMBERING,
+    )
 
 
 def _numbering(table: str, wanted: Column, found: Column) -> Iterator[Difference]:
@@ -140,6 +151,7 @@ def _numbering(table: str, wanted: Column, found: Column) -> Iterator[Difference
         remedy(statements),
         (wanted.name,),
         statements,
+        Part.NUMBERING,
     )
 
 
@@ -169,13 +181,13 @@ def _default(vendor: str, table: str, wanted: Column, found: Column) -> Iterator
         return
     alter = f"ALTER TABLE {quoted(table)} ALTER COLUMN {quoted(wanted.name)}"
     if wanted.default is None:
-        here = found.default if found.sequence is None else f"nextval({found.sequence})"
         yield Difference(
             Level.EXTRA,
             table,
-            f"{wanted.name} has a default in the database ({here}); Django gives every value itself",
+            f"{wanted.name} has a default in the database ({found.default}); Django gives every value itself",
             "nothing" if vendor == "sqlite" else f"nothing, or {remedy((f'{alter} DROP DEFAULT',))}",
             (wanted.name,),
+            part=Part.DEFAULT,
         )
         return
     statements = () if vendor == "sqlite" else (f"{alter} SET DEFAULT {wanted.default}",)
@@ -187,6 +199,7 @@ def _default(vendor: str, table: str, wanted: Column, found: Column) -> Iterator
         remedy(statements) if statements else REMAKE,
         (wanted.name,),
         statements,
+        Part.DEFAULT,
     )
 
 
@@ -197,19 +210,14 @@ def _bare(default: str | None) -> str | None:
 
 def _unknown(vendor: str, table: str, column: Column) -> Difference:
     what = f"unknown column {column.name} {column.type}".rstrip()
-    if (
-        column.nullable
-        or column.default is not None
-        or column.sequence
-        or column.identity
-        or column.generated
-    ):
-        return Difference(
-            Level.EXTRA, table, f"{what}; it is kept", "nothing, unless nobody needs it", (column.name,)
-        )
+    numbered = column.sequence or column.identity
+    if column.nullable or column.default is not None or numbered or column.generated:
+        what += "; it is kept"
+        nothing = "nothing, unless nobody needs it"
+        return Difference(Level.EXTRA, table, what, nothing, (column.name,), part=Part.COLUMN)
     alter = f"ALTER TABLE {quoted(table)} ALTER COLUMN {quoted(column.name)}"
     mending = REMAKE
     if vendor != "sqlite":
         mending = f"{alter} SET DEFAULT the value that new rows are to have, or {alter} DROP NOT NULL"
     what += " NOT NULL without default: every INSERT by Django fails"
-    return Difference(Level.ERROR, table, what, mending, (column.name,))
+    return Difference(Level.ERROR, table, what, mending, (column.name,), part=Part.COLUMN)

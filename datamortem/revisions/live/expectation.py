@@ -5,14 +5,16 @@ from __future__ import annotations
 import secrets
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import strip_quotes
 from django.db.migrations.state import ProjectState
 
 from datamortem.revisions.live.reading import read
-from datamortem.revisions.live.tables import Table
+from datamortem.revisions.live.tables import ForeignKey, Table
 
 
 class _Undo(Exception):
@@ -24,24 +26,49 @@ def expected(connection: BaseDatabaseWrapper, state: ProjectState, apps: Collect
 
     Works inside a transaction too. Takes no lock on a table that is there, and leaves nothing.
     """
-    models = [m for m in state.apps.get_models() if m._meta.managed and not m._meta.proxy]
+    models: list[Any] = [m for m in state.apps.get_models() if m._meta.managed and not m._meta.proxy]
     names = {
         table
         for model in models
         if model._meta.app_label in apps
         for table in (model._meta.db_table, *_many_to_many(model))
     }
+    with _elsewhere(connection) as place:
+        with place.schema_editor(atomic=connection.vendor != "sqlite") as editor:
+            for model in models:
+                editor.create_model(model)
+        return read(place, names)
+
+
+def expected_table(connection: BaseDatabaseWrapper, model: Any) -> Table:
+    """Return the table of one model as it would be made, wherever its foreign keys lead."""
+    name = model._meta.db_table
+    with _elsewhere(connection) as place:
+        with place.schema_editor(atomic=connection.vendor != "sqlite") as editor:
+            editor.create_model(model)
+            # What they refer to does not exist here.
+            references = [s for s in editor.deferred_sql if _is_reference(s, editor)]
+            editor.deferred_sql = [s for s in editor.deferred_sql if s not in references]
+        table = read(place, [name])[name]
     if connection.vendor == "sqlite":
-        with _in_memory(connection) as place:
-            return _build(place, models, names)
-    built: dict[str, Table] = {}
-    try:
-        with transaction.atomic(using=connection.alias):
-            _enter_new_schema(connection)
-            built = _build(connection, models, names)
-            raise _Undo
-    except _Undo:
-        return built
+        return table
+    return replace(
+        table, foreign_keys=tuple(_foreign_key(s) for s in references if s.parts["table"].table == name)
+    )
+
+
+def _is_reference(statement: Any, editor: Any) -> bool:
+    return bool(editor.sql_create_fk) and getattr(statement, "template", None) == editor.sql_create_fk
+
+
+def _foreign_key(statement: Any) -> ForeignKey:
+    parts = statement.parts
+    return ForeignKey(
+        tuple(parts["column"].columns),
+        parts["to_table"].table,
+        tuple(parts["to_column"].columns),
+        strip_quotes(str(parts["name"])),
+    )
 
 
 def _many_to_many(model: Any) -> list[str]:
@@ -49,11 +76,20 @@ def _many_to_many(model: Any) -> list[str]:
     return [through._meta.db_table for through in throughs if through._meta.auto_created]
 
 
-def _build(connection: BaseDatabaseWrapper, models: list[Any], names: set[str]) -> dict[str, Table]:
-    with connection.schema_editor(atomic=connection.vendor != "sqlite") as editor:
-        for model in models:
-            editor.create_model(model)
-    return read(connection, names)
+@contextmanager
+def _elsewhere(connection: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
+    """Give a place to make tables in, of which nothing is left afterwards."""
+    if connection.vendor == "sqlite":
+        with _in_memory(connection) as place:
+            yield place
+        return
+    try:
+        with transaction.atomic(using=connection.alias):
+            _enter_new_schema(connection)
+            yield connection
+            raise _Undo
+    except _Undo:
+        pass
 
 
 @contextmanager

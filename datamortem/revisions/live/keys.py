@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from datamortem.revisions.live.sql import REMAKE, listed, quoted, remedy
-from datamortem.revisions.live.tables import Check, Difference, ForeignKey, Index, Level, Table, Unique
+from datamortem.revisions.live.tables import Check, Difference, ForeignKey, Index, Level, Part, Table, Unique
 
 _LONGEST_NAME = 63
 
@@ -45,14 +45,22 @@ class Keys:
             if not unique.valid:
                 yield self._drop_index(unique, f"broken {_told(unique)}")
             elif unique.columns != self.found.primary_key:
-                yield self._extra(what, unique.columns)
+                yield self._extra(Part.UNIQUE, what, unique.columns)
 
     def _no_unique(self, wanted: Unique) -> Difference:
         namesake = next((u for u in self.found.uniques if u.name == wanted.name), None)
         what = f"{_told(wanted)} is missing"
         if namesake is not None and self.vendor == "postgresql":
             what = f"{_told(namesake)}, expected {_told(wanted)}"
-        return self._differs(Level.ERROR, what, wanted.columns, self._create_unique(wanted), also_sqlite=True)
+        return self._differs(
+            Level.ERROR,
+            Part.UNIQUE,
+            what,
+            wanted.columns,
+            self._create_unique(wanted),
+            also_sqlite=True,
+            absent=True,
+        )
 
     def _other_unique(self, wanted: Unique, found: Unique) -> Iterator[Difference]:
         if self.vendor == "sqlite":
@@ -60,16 +68,22 @@ class Keys:
         table = quoted(self.wanted.name)
         if not found.valid:
             what = f"{_told(found)} was not built to its end and guards nothing"
-            yield self._differs(Level.ERROR, what, wanted.columns, f"REINDEX INDEX {quoted(found.name)}")
+            yield self._differs(
+                Level.ERROR, Part.UNIQUE, what, wanted.columns, f"REINDEX INDEX {quoted(found.name)}"
+            )
         elif found.deferrable != wanted.deferrable:
             what = f"{_told(found)} is {'' if found.deferrable else 'not '}deferrable"
             drop = f"ALTER TABLE {table} DROP CONSTRAINT {quoted(found.name)}"
-            yield self._differs(Level.ERROR, what, wanted.columns, drop, self._create_unique(wanted))
+            yield self._differs(
+                Level.ERROR, Part.UNIQUE, what, wanted.columns, drop, self._create_unique(wanted)
+            )
         if wanted.is_constraint and not found.is_constraint:
             name = self._free(wanted.name)
             using = f"ADD CONSTRAINT {quoted(name)} UNIQUE USING INDEX {quoted(found.name)}"
             what = f"unique index {found.name} instead of a constraint on {', '.join(wanted.columns)}"
-            yield self._differs(Level.BRIDGE, what, wanted.columns, f"ALTER TABLE {table} {using}")
+            yield self._differs(
+                Level.BRIDGE, Part.UNIQUE, what, wanted.columns, f"ALTER TABLE {table} {using}"
+            )
 
     def _create_unique(self, wanted: Unique) -> str:
         name, table = quoted(self._free(wanted.name)), quoted(self.wanted.name)
@@ -95,14 +109,21 @@ class Keys:
             left.remove(best)
             yield from self._other_foreign_key(wanted, best)
         for key in left:
-            yield self._extra(f"unknown foreign key {_led(key)}", key.columns)
+            yield self._extra(Part.FOREIGN_KEY, f"unknown foreign key {_led(key)}", key.columns)
 
     def _no_foreign_key(self, wanted: ForeignKey, left: list[ForeignKey]) -> Difference:
         other = next((key for key in left if key.columns == wanted.columns), None)
         what = f"foreign key {_led(wanted)} is missing"
         if other is not None:
             what = f"foreign key {_led(other)}, expected {_led(wanted)}"
-        return self._differs(Level.ERROR, what, wanted.columns, self._create_foreign_key(wanted))
+        return self._differs(
+            Level.ERROR,
+            Part.FOREIGN_KEY,
+            what,
+            wanted.columns,
+            self._create_foreign_key(wanted),
+            absent=other is None,
+        )
 
     def _other_foreign_key(self, wanted: ForeignKey, found: ForeignKey) -> Iterator[Difference]:
         alter = f"ALTER TABLE {quoted(self.wanted.name)}"
@@ -121,7 +142,7 @@ class Keys:
                 faults.append(("was not validated: old rows may lead nowhere", (proof,)))
         for what, statements in faults:
             told = f"foreign key {_led(found)} {what}"
-            yield self._differs(Level.BRIDGE, told, wanted.columns, *statements)
+            yield self._differs(Level.BRIDGE, Part.FOREIGN_KEY, told, wanted.columns, *statements)
 
     def _create_foreign_key(self, wanted: ForeignKey, name: str = "") -> str:
         later = " DEFERRABLE INITIALLY DEFERRED" if wanted.deferred else ""
@@ -150,7 +171,9 @@ class Keys:
             left.remove(best)
             if not best.valid:
                 what = f"{_told(best)} was not built to its end and serves nobody"
-                yield self._differs(Level.ERROR, what, wanted.columns, f"REINDEX INDEX {quoted(best.name)}")
+                yield self._differs(
+                    Level.ERROR, Part.INDEX, what, wanted.columns, f"REINDEX INDEX {quoted(best.name)}"
+                )
         known = {_serves(index) for index in self.wanted.indexes}
         for index in left:
             if not index.valid:
@@ -158,7 +181,7 @@ class Keys:
             elif _serves(index) in known or self._is_redundant(index):
                 yield self._drop_index(index, f"redundant {_told(index)}")
             else:
-                yield self._extra(f"unknown {_told(index)}", index.columns)
+                yield self._extra(Part.INDEX, f"unknown {_told(index)}", index.columns)
 
     def _served_by_unique(self, wanted: Index) -> bool:
         return not any(wanted.details) and any(
@@ -179,11 +202,13 @@ class Keys:
             f" ({self._keys(wanted.columns, wanted.details)}){where}"
         )
         what = f"{_told(wanted)} is missing"
-        return self._differs(Level.BRIDGE, what, wanted.columns, statement, also_sqlite=True)
+        return self._differs(
+            Level.BRIDGE, Part.INDEX, what, wanted.columns, statement, also_sqlite=True, absent=True
+        )
 
     def _drop_index(self, index: Index | Unique, what: str) -> Difference:
         statement = f"DROP INDEX {quoted(index.name)}"
-        return self._differs(Level.BRIDGE, what, index.columns, statement, also_sqlite=True)
+        return self._differs(Level.BRIDGE, Part.INDEX, what, index.columns, statement, also_sqlite=True)
 
     # Checks ---------------------------------------------------------------------------------------
 
@@ -200,13 +225,13 @@ class Keys:
                 left.remove(namesake)
             yield self._no_check(wanted, namesake)
         for check in left:
-            yield self._extra(f"unknown check {check.name} {check.expression}", ())
+            yield self._extra(Part.CHECK, f"unknown check {check.name} {check.expression}", ())
 
     def _unproved(self, check: Check) -> Iterator[Difference]:
         if not check.validated:
-            statements = (f"ALTER TABLE {quoted(self.wanted.name)} VALIDATE CONSTRAINT {quoted(check.name)}",)
+            proof = f"ALTER TABLE {quoted(self.wanted.name)} VALIDATE CONSTRAINT {quoted(check.name)}"
             what = f"check {check.name} was not validated: old rows may break it"
-            yield Difference(Level.BRIDGE, self.wanted.name, what, remedy(statements), (), statements)
+            yield self._differs(Level.BRIDGE, Part.CHECK, what, (), proof)
 
     def _no_check(self, wanted: Check, namesake: Check | None) -> Difference:
         table = quoted(self.wanted.name)
@@ -219,21 +244,29 @@ class Keys:
             what = f"check {wanted.name} {wanted.expression} is missing"
             before = []
         create = f"ALTER TABLE {table} ADD CONSTRAINT {quoted(name)} {wanted.expression}"
-        return self._differs(Level.ERROR, what, (), *before, create)
+        return self._differs(Level.ERROR, Part.CHECK, what, (), *before, create, absent=namesake is None)
 
     # ----------------------------------------------------------------------------------------------
 
     def _differs(
-        self, level: Level, what: str, columns: tuple[str, ...], *statements: str, also_sqlite: bool = False
+        self,
+        level: Level,
+        part: Part,
+        what: str,
+        columns: tuple[str, ...],
+        *statements: str,
+        also_sqlite: bool = False,
+        absent: bool = False,
     ) -> Difference:
         sqlite = self.vendor == "sqlite"
         mending = REMAKE if sqlite and not also_sqlite else remedy(statements)
-        return Difference(level, self.wanted.name, what, mending, columns, () if sqlite else statements)
+        mends = () if sqlite else statements
+        return Difference(level, self.wanted.name, what, mending, columns, mends, part, absent)
 
-    def _extra(self, what: str, columns: tuple[str, ...]) -> Difference:
-        return Difference(
-            Level.EXTRA, self.wanted.name, f"{what}; it is kept", "nothing, unless nobody needs it", columns
-        )
+    def _extra(self, part: Part, what: str, columns: tuple[str, ...]) -> Difference:
+        what = f"{what}; it is kept"
+        nothing = "nothing, unless nobody needs it"
+        return Difference(Level.EXTRA, self.wanted.name, what, nothing, columns, part=part)
 
     def _keys(self, columns: tuple[str, ...], details: tuple[str, ...] = ()) -> str:
         """Return the columns or expressions of an index as CREATE INDEX takes them."""

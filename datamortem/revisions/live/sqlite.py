@@ -73,7 +73,7 @@ def _table(
     statements: dict[str, str],
 ) -> Table:
     statement = table_statement(sql) if kind == "table" else TableStatement({}, [], "")
-    uniques, plain = _indexes(indexes, statements)
+    uniques, plain = _indexes(name, indexes, statements)
     return Table(
         name=name,
         kind=kind,
@@ -109,7 +109,9 @@ def _column(row: tuple[Any, ...], statement: TableStatement) -> Column:
     )
 
 
-def _indexes(rows: list[tuple[Any, ...]], statements: dict[str, str]) -> tuple[list[Unique], list[Index]]:
+def _indexes(
+    table: str, rows: list[tuple[Any, ...]], statements: dict[str, str]
+) -> tuple[list[Unique], list[Index]]:
     uniques: list[Unique] = []
     plain: list[Index] = []
     for name in dict.fromkeys(row[0] for row in rows):
@@ -128,7 +130,9 @@ def _indexes(rows: list[tuple[Any, ...]], statements: dict[str, str]) -> tuple[l
                 f"{column} COLLATE {row[5]}" if row[5].upper() != "BINARY" else column
                 for column, row in zip(columns, mine, strict=True)
             )
-            uniques.append(Unique(tuple(told), name, mine[0][2] == "u", where))
+            by_constraint = mine[0][2] == "u"
+            named = f"{table}_{'_'.join(columns)}_uniq" if by_constraint else name
+            uniques.append(Unique(tuple(told), named, by_constraint, where))
         else:
             plain.append(Index(tuple(columns), name, tuple(details), where))
     return uniques, plain

@@ -21,6 +21,22 @@ class Level(StrEnum):
     EXTRA = "extra"
 
 
+class Part(StrEnum):
+    """What a difference is about."""
+
+    TABLE = "table"
+    COLUMN = "column"
+    TYPE = "type"
+    NULL = "null"
+    DEFAULT = "default"
+    NUMBERING = "numbering"
+    PRIMARY_KEY = "primary key"
+    UNIQUE = "unique"
+    FOREIGN_KEY = "foreign key"
+    INDEX = "index"
+    CHECK = "check"
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column. SQLite: `type` as declared, in lower case."""
@@ -130,6 +146,9 @@ class Difference:
     columns: tuple[str, ...] = ()
     #: PostgreSQL: statements that mend it where that is safe; run in this order.
     statements: tuple[str, ...] = ()
+    part: Part = Part.TABLE
+    #: The part is not there at all, so that adding it mends the difference.
+    absent: bool = False
 
     def __str__(self) -> str:
         return f"[{self.level}] {self.table}: {self.what}"
