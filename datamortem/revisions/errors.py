@@ -37,3 +37,15 @@ class LockHeld(RevisionError):
 
 class Blocked(RevisionError):
     """Sessions that use a table kept a statement waiting for its lock until it gave up."""
+
+
+class Unfit(RevisionError):
+    """What is there of a table is something else than the migrations expect."""
+
+
+class RowsInTheWay(RevisionError):
+    """Rows break a constraint that is to be added; the first of them are in the message."""
+
+
+class WouldLose(RevisionError):
+    """A table of SQLite cannot be made anew without losing something of it."""
