@@ -26,7 +26,7 @@ from datamortem.revisions.errors import LockHeld
 #: How long a second migrator waits for the first, in seconds.
 WAIT: Final = 120.0
 #: Advisory locks are numbers; this one spells "dmmigr".
-_KEY: Final = 0x646D6D696772
+ADVISORY_KEY: Final = 0x646D6D696772
 _PAUSE: Final = 0.1
 
 _HOLDERS: Final = """
@@ -64,11 +64,11 @@ def _advisory_lock(connection: BaseDatabaseWrapper, wait: float, doing: str) -> 
         cursor.execute("SELECT set_config('application_name', %s, false)", [f"datamortem {doing}"[:63]])
 
         def taken() -> bool:
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", [_KEY])
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", [ADVISORY_KEY])
             return bool(cursor.fetchone()[0])
 
         def holder() -> str:
-            cursor.execute(_HOLDERS, [_KEY])
+            cursor.execute(_HOLDERS, [ADVISORY_KEY])
             return "; ".join(
                 f"{name or 'a session'}, server process {pid}, from {host}, since {since:%Y-%m-%d %H:%M:%S%z}"
                 for pid, name, host, since in cursor.fetchall()

@@ -1,0 +1,106 @@
+"""Statements for SQLite, written down while they are executed on an empty database in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations import Migration
+from django.db.migrations.state import ProjectState
+from django.db.models import Model
+
+from datamortem.sqlite3.base import DatabaseSchemaEditor
+
+_REBUILT: Final = 'CREATE TABLE "new__'
+#: SQLite raises errors of our own only through a constraint; its name is what the operator reads.
+_GUARD: Final = """\
+CREATE TEMPORARY TABLE "_guard" (
+  "stands" integer NOT NULL DEFAULT 1 CONSTRAINT "{stands}" CHECK ("stands"),
+  "known" integer NOT NULL DEFAULT 1 CONSTRAINT "{known}" CHECK ("known"),
+  "refers" integer NOT NULL DEFAULT 1 CONSTRAINT "{refers}" CHECK ("refers")
+);
+"""
+
+
+class _Editor(DatabaseSchemaEditor):
+    """Executes and writes down."""
+
+    def execute(self, sql: Any, params: Sequence[Any] | None = ()) -> None:
+        """Write the statement down, then execute it."""
+        super().execute(sql, params)
+        with self.connection.cursor() as cursor:
+            cursor.execute(str(sql), params)
+
+    def _remake_table(self, model: type[Model], *args: Any, **kwargs: Any) -> None:
+        self.collected_sql.append(self._no_other_columns(model._meta.db_table))
+        super()._remake_table(model, *args, **kwargs)
+
+    def _no_other_columns(self, table: str) -> str:
+        with self.connection.cursor() as cursor:
+            names = [c.name for c in self.connection.introspection.get_table_description(cursor, table)]
+        known = ", ".join(self.quote_value(name) for name in names)
+        return (
+            'INSERT INTO temp."_guard" ("known") SELECT NOT EXISTS ('  # noqa: S608
+            f"SELECT 1 FROM pragma_table_info({self.quote_value(table)}) WHERE name NOT IN ({known}));"
+        )
+
+
+class SQLiteWriter:
+    """Writes down what is executed on the database in memory."""
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.connection = connection
+
+    @classmethod
+    @contextmanager
+    def in_memory(cls, like: BaseDatabaseWrapper) -> Iterator[SQLiteWriter]:
+        """Make an empty database with the settings of another, and end it afterwards."""
+        place = like.copy(alias=like.alias)
+        place.settings_dict["NAME"] = ":memory:"
+        place.connect()
+        place.disable_constraint_checking()
+        try:
+            yield cls(place)
+        finally:
+            if place.connection is not None:
+                place.connection.close()  # Django's own close() leaves databases in memory open
+
+    def opening(self) -> list[str]:
+        """Return what rebuilding tables needs, and the table of the guards."""
+        guard = _GUARD.format(
+            stands="the database is not where this begins; nothing of the migration was done",
+            known="the table has a column that no migration knows and a rebuild would lose",
+            refers="a row refers to one that is not there",
+        )
+        return [f"PRAGMA foreign_keys = OFF;\n{guard}"]
+
+    def guard(self, condition: str, refusal: str) -> str:
+        """Return a statement that fails unless the condition holds."""
+        return f'-- unless this holds, {refusal}\nINSERT INTO temp."_guard" ("stands") SELECT {condition};'
+
+    def before_commit(self, statements: list[str]) -> list[str]:
+        """Return a check of the foreign keys if a table was rebuilt."""
+        if not any(statement.startswith(_REBUILT) for statement in statements):
+            return []
+        return [
+            'INSERT INTO temp."_guard" ("refers") SELECT NOT EXISTS (SELECT 1 FROM pragma_foreign_key_check);'
+        ]
+
+    def closing(self) -> list[str]:
+        """Return what takes the guards away."""
+        return ['DROP TABLE temp."_guard";\nPRAGMA foreign_keys = ON;\n']
+
+    def editor(self) -> Any:
+        """Return an editor that executes too."""
+        editor: Any = _Editor(self.connection, collect_sql=True, atomic=False)
+        editor.atomic_migration, editor.deferred_sql = True, []  # in memory nothing needs a transaction
+        return editor
+
+    def reach(self, migration: Migration, state: ProjectState) -> None:
+        """Execute a migration that is done before the walk begins."""
+        editor = self.editor()
+        migration.apply(state, editor, collect_sql=True)
+        for statement in editor.deferred_sql:
+            editor.execute(statement, None)
