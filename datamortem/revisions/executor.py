@@ -126,8 +126,8 @@ def when_free(
                 raise
             if number == ATTEMPTS:
                 raise Blocked(
-                    f"{what} waited {ATTEMPTS} times for tables that others use and was rolled back; what came "
-                    f"before it is done. Open transactions: {_open_transactions(connection) or 'none now'}. "
+                    f"{what} waited {ATTEMPTS} times for tables that others use and was rolled back; what "
+                    f"came before it is done. Open transactions: {_open_transactions(connection) or 'none now'}. "
                     "End them, then run this again."
                 ) from error
             pause = min(0.25 * 2**number, _LONGEST_PAUSE)

@@ -20,6 +20,8 @@ from datamortem.revisions.live import Table
 #: Column with the hashes that adoption prefixes.
 HASHES: Final = ("users", "hashed_password")
 _ROWS: Final = 50_000
+#: Ids of one step of a long reading.
+_STEP: Final = 500_000
 
 Say = Callable[[str], Any]
 
@@ -32,12 +34,15 @@ class Fingerprint:
     columns: tuple[str, ...]
     rows: int
     digest: str
+    #: The highest id, where the table is numbered.
+    last_id: int | None = None
 
     def __add__(self, other: Fingerprint) -> Fingerprint:
         """Return the fingerprint of the rows of both."""
         lanes = zip(self.digest.split("-"), other.digest.split("-"), strict=True)
         digest = "-".join(str(int(a) + int(b)) for a, b in lanes)
-        return Fingerprint(self.table, self.columns, self.rows + other.rows, digest)
+        last = max((n for n in (self.last_id, other.last_id) if n is not None), default=None)
+        return Fingerprint(self.table, self.columns, self.rows + other.rows, digest, last)
 
 
 def take(
@@ -50,17 +55,44 @@ def take(
     """
     names = tuple(columns) or tuple(table.columns)
     if connection.vendor == "sqlite":
-        return _of_sqlite(connection.connection, table, names)
+        return of_sqlite(connection.connection, table, names, where)
     values = ", ".join(_postgresql_value(table, name) for name in names)
     with connection.cursor() as cursor:
         # The text of a row tells NULL from an empty text, and quotes what separates.
         cursor.execute(
             f"SELECT count(*), coalesce(sum(('x' || substr(h, 1, 16))::bit(64)::bigint), 0),"  # noqa: S608
-            f" coalesce(sum(('x' || substr(h, 17))::bit(64)::bigint), 0)"
-            f" FROM (SELECT md5(row({values})::text) AS h FROM {_quoted(table.name)} {where}) AS rows"
+            f" coalesce(sum(('x' || substr(h, 17))::bit(64)::bigint), 0), max(id)"
+            f" FROM (SELECT md5(row({values})::text) AS h, {_number(table)} AS id"
+            f" FROM {_quoted(table.name)} {where}) AS rows"
         )
-        rows, first, second = cursor.fetchone()
-    return Fingerprint(table.name, names, rows, f"{int(first)}-{int(second)}")
+        rows, first, second, last = cursor.fetchone()
+    return Fingerprint(table.name, names, rows, f"{int(first)}-{int(second)}", last)
+
+
+def in_steps(
+    connection: BaseDatabaseWrapper, table: Table, say: Say, columns: Sequence[str] = (), where: str = "true"
+) -> Fingerprint:
+    """Return the fingerprint of a table by ranges of its id, telling how far it is."""
+    if not _is_numbered(table):
+        return take(connection, table, columns, where=f"WHERE {where}")
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT min(id), max(id) FROM {_quoted(table.name)} WHERE {where}")  # noqa: S608
+        first, last = cursor.fetchone()
+    done = take(connection, table, columns, where="WHERE false")
+    for start in range(first or 0, (last or -1) + 1, _STEP):
+        part = f"WHERE id >= {start} AND id < {start + _STEP} AND {where}"
+        done += take(connection, table, columns, where=part)
+        share = min(start + _STEP - first, last - first + 1) * 100 // (last - first + 1)
+        say(f"  {table.name}: {done.rows:,} rows read ({share} %)")
+    return done
+
+
+def _is_numbered(table: Table) -> bool:
+    return table.primary_key == ("id",) and "int" in table.columns["id"].type
+
+
+def _number(table: Table) -> str:
+    return "id" if _is_numbered(table) else "NULL::bigint"
 
 
 @contextmanager
@@ -99,16 +131,21 @@ def _sqlite_value(table: Table, name: str) -> str:
     return f"+{column}"
 
 
-def _of_sqlite(raw: Any, table: Table, names: tuple[str, ...]) -> Fingerprint:
+def of_sqlite(raw: Any, table: Table, names: tuple[str, ...], where: str = "") -> Fingerprint:
+    """Return the fingerprint of a table as `take` does, by a connection of the sqlite3 module."""
+    number = names.index("id") if _is_numbered(table) and "id" in names else None
+    last: int | None = None
     usual, raw.text_factory = raw.text_factory, bytearray  # so text and blobs differ, and need no decoding
     try:
         values = ", ".join(_sqlite_value(table, name) for name in names)
-        cursor = raw.execute(f"SELECT {values} FROM {_quoted(table.name)}")  # noqa: S608
+        cursor = raw.execute(f"SELECT {values} FROM {_quoted(table.name)} {where}")  # noqa: S608
         total = rows = 0
         while batch := cursor.fetchmany(_ROWS):
             rows += len(batch)
             for row in batch:
                 total += int.from_bytes(blake2b(repr(row).encode(), digest_size=16).digest())
+            if number is not None:
+                last = max([row[number] for row in batch] + ([] if last is None else [last]))
     finally:
         raw.text_factory = usual
-    return Fingerprint(table.name, names, rows, str(total))
+    return Fingerprint(table.name, names, rows, str(total), last)

@@ -1,0 +1,177 @@
+"""What adoption does on PostgreSQL: locks, the fingerprints of large tables, and the bridge.
+
+A table counts as large by its size on disk. It is fingerprinted before any lock, in a snapshot,
+while the old system may still add rows; under the lock it is established that nothing but new rows
+came since; and that the conversion left its rows alone is shown by its file and the server's
+counts, which costs nothing. Its indexes are built afterwards, concurrently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from datamortem.revisions import live
+from datamortem.revisions.adoption.fingerprint import Fingerprint, Say, exact_text, in_steps, take
+from datamortem.revisions.adoption.records import LATER_DEFAULTS, within
+from datamortem.revisions.errors import RevisionError
+from datamortem.revisions.live import Difference, Level, Table
+
+#: Bytes of a table's rows from which it is large: some 200,000 events.
+LARGE: Final = 64 * 1024**2
+
+
+class RowsChanged(RevisionError):
+    """Rows of a large table were changed or deleted while adoption read them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Fingerprints of large tables, and the server's snapshot they were taken in."""
+
+    id: str
+    fingerprints: dict[str, Fingerprint]
+
+
+def large_tables(connection: BaseDatabaseWrapper, names: Iterable[str]) -> set[str]:
+    """Return those of the tables that are large. `users` never is: its hashes change."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace"
+            " AND relkind = 'r' AND relname = ANY(%s) AND pg_relation_size(oid) >= %s",
+            [list(names), LARGE],
+        )
+        return {name for (name,) in cursor.fetchall()} - {"users"}
+
+
+def fingerprint_large(connection: BaseDatabaseWrapper, tables: Iterable[Table], say: Say) -> Snapshot:
+    """Return fingerprints of large tables as of one moment. Nobody waits for it."""
+    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        cursor.execute("SELECT pg_current_snapshot()::text")
+        (snapshot,) = cursor.fetchone()
+        with exact_text(connection):
+            return Snapshot(snapshot, {table.name: in_steps(connection, table, say) for table in tables})
+
+
+def lock(connection: BaseDatabaseWrapper, names: Iterable[str]) -> None:
+    """Keep everybody else out of the tables until the transaction ends."""
+    quoted = ", ".join(f'"{name}"' for name in sorted(names))
+    if quoted:
+        with connection.cursor() as cursor:
+            cursor.execute(f"LOCK TABLE {quoted} IN ACCESS EXCLUSIVE MODE")
+
+
+def still_that(connection: BaseDatabaseWrapper, table: Table, snapshot: Snapshot) -> Fingerprint:
+    """Return the fingerprint of a locked large table, reading only rows that are new since the snapshot.
+
+    Raises RowsChanged if any row of the snapshot is gone or another by now.
+    """
+    before = snapshot.fingerprints[table.name]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT age(pg_snapshot_xmin(%s::pg_snapshot)::xid), pg_current_xact_id()::text::bigint",
+            [snapshot.id],
+        )
+        age, now = cursor.fetchone()
+        # Candidates by age, which is cheap; then exactly: xmin has 32 bits, a snapshot's ids have 64.
+        full = f"({now} - (({now} - xmin::text::bigint) & 4294967295))::text::xid8"
+        new = f"age(xmin) <= {age} AND NOT pg_visible_in_snapshot({full}, '{snapshot.id}'::pg_snapshot)"
+        added = take(connection, table, before.columns, where=f"WHERE {new}")
+        cursor.execute(f'SELECT count(*) FROM "{table.name}"')  # noqa: S608
+        (rows,) = cursor.fetchone()
+    if rows != before.rows + added.rows:
+        raise RowsChanged(
+            f"Rows of {table.name} were changed or deleted while they were read. Nothing was changed by "
+            "adoption. Stop the old system, then try again."
+        )
+    return before + added
+
+
+def file_of(connection: BaseDatabaseWrapper, name: str) -> tuple[int, int]:
+    """Return the number of the file that holds a table's rows, and how many this transaction touched."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_relation_filenode(c.oid), coalesce(n_tup_ins + n_tup_upd + n_tup_del, 0)"
+            " FROM pg_class c LEFT JOIN pg_stat_xact_user_tables s ON s.relid = c.oid"
+            " WHERE c.relname = %s AND c.relnamespace = current_schema()::regnamespace",
+            [name],
+        )
+        number, touched = cursor.fetchone()
+    return number, touched
+
+
+def bridge(
+    connection: BaseDatabaseWrapper, wanted: Mapping[str, Table], large: set[str]
+) -> Iterator[tuple[Difference, tuple[str, ...]]]:
+    """Turn what the old system built into what Django would have built; yield what was done.
+
+    Indexes of large tables are left for `finish`.
+    """
+    actual = live.read(connection)
+    with connection.cursor() as cursor:
+        for (table, column), default in LATER_DEFAULTS.items():
+            found = actual.get(table, Table(table)).columns.get(column)
+            if found and found.default is None:
+                statement = f'ALTER TABLE "{table}" ALTER COLUMN "{column}" SET DEFAULT {default}'
+                cursor.execute(statement)
+                what = f"{column} belongs to a later version and gets its default {default}"
+                yield Difference(Level.BRIDGE, table, what, ""), (statement,)
+        for difference in live.compare("postgresql", within(wanted, actual), actual):
+            statements = tuple(
+                s for s in difference.statements if not (difference.table in large and _builds(s))
+            )
+            for statement in statements:
+                cursor.execute(statement)
+            if statements:
+                yield difference, statements
+
+
+def _builds(statement: str) -> bool:
+    return statement.startswith(("CREATE INDEX", "CREATE UNIQUE INDEX"))
+
+
+def finish(connection: BaseDatabaseWrapper, differences: Iterable[Difference], say: Say) -> None:
+    """Build what is missing on large tables without keeping anybody out. Outside of a transaction.
+
+    A build that died leaves an invalid index of the same name, which is dropped first.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('lock_timeout')")
+        (usual,) = cursor.fetchone()
+        cursor.execute("SET lock_timeout TO 0")  # it waits for old transactions, and keeps nobody waiting
+        try:
+            for difference in differences:
+                for statement in filter(_builds, difference.statements):
+                    name = statement.split('"')[1]
+                    say(f"  building {name}, while everybody works on …")
+                    _drop_invalid(cursor, name)
+                    cursor.execute(statement.replace("INDEX ", "INDEX CONCURRENTLY ", 1))
+        finally:
+            cursor.execute("SELECT set_config('lock_timeout', %s, false)", [usual])
+
+
+def _drop_invalid(cursor: Any, name: str) -> None:
+    cursor.execute(
+        "SELECT 1 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
+        " WHERE c.relname = %s AND NOT i.indisvalid AND c.relnamespace = current_schema()::regnamespace",
+        [name],
+    )
+    if cursor.fetchone():
+        cursor.execute(f'DROP INDEX CONCURRENTLY "{name}"')
+
+
+def sessions(connection: BaseDatabaseWrapper) -> list[str]:
+    """Return who else is connected to the database."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT coalesce(nullif(application_name, ''), 'a session'), usename,"
+            " coalesce(host(client_addr), 'local'), pid FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND backend_type = 'client backend' AND application_name NOT LIKE 'datamortem adopt%' ORDER BY pid"
+        )
+        return [f"{name} of {user} from {host}, process {pid}" for name, user, host, pid in cursor.fetchall()]

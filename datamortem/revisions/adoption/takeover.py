@@ -1,0 +1,377 @@
+"""The adoption itself: look, back up, then convert, record, verify and fence in one transaction."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from django.conf import settings
+from django.db import transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils.timezone import now
+
+from datamortem.revisions import live
+from datamortem.revisions.adoption import postgresql, sqlite
+from datamortem.revisions.adoption.claim import DOCUMENTED_HEAD, Claim, read_claim
+from datamortem.revisions.adoption.fingerprint import Fingerprint, Say, exact_text, in_steps, of_sqlite, take
+from datamortem.revisions.adoption.preflight import Finding, blocking, examine
+from datamortem.revisions.adoption.records import (
+    Recorded,
+    apply_foreign,
+    differences,
+    record,
+    wanted_nodes,
+    within,
+)
+from datamortem.revisions.backup import Backup, backup
+from datamortem.revisions.errors import RevisionError
+from datamortem.revisions.executor import short_lock_waits, when_free, whole_transaction
+from datamortem.revisions.graph import RevisionGraph
+from datamortem.revisions.guard import (
+    FENCE,
+    KEPT_VERSIONS,
+    OLD_TABLES,
+    OLD_VERSIONS,
+    old_versions,
+    recorded_here,
+)
+from datamortem.revisions.live import Difference, Level, Table
+
+_TRIES: Final = 3
+
+
+class NothingToAdopt(RevisionError):
+    """The database is not one of the old system, or has been taken over already."""
+
+
+class CannotAdopt(RevisionError):
+    """Something in the database stands in the way. Nothing was changed."""
+
+
+class ValuesChanged(RevisionError):
+    """A fingerprint after the conversion is not the one before."""
+
+
+@dataclass
+class Found:
+    """What was found, before anything is done."""
+
+    claim: Claim
+    tables: dict[str, Table]
+    rows: dict[str, int]
+    large: set[str]
+    #: What the documented head would have, of what is there.
+    wanted: dict[str, Table]
+    #: Against the claimed revisions.
+    differences: list[Difference]
+    findings: list[Finding]
+    unknown_tables: list[str]
+    sessions: list[str]
+
+
+@dataclass
+class Done:
+    """What was done, for the operator and for the case file."""
+
+    claim: Claim
+    backup: Backup | None = None
+    recorded: list[Recorded] = field(default_factory=list)
+    hashes: int = 0
+    bridged: list[tuple[Difference, tuple[str, ...]]] = field(default_factory=list)
+    fingerprints: dict[str, Fingerprint] = field(default_factory=dict)
+    locked_seconds: float = 0.0
+
+    def lines(self) -> Iterator[str]:
+        """Yield what was done, for the operator."""
+        yield from (f"  {recorded}" for recorded in self.recorded)
+        yield f"  {self.hashes:,} password hashes made known to Django"
+        yield f"  {len(self.bridged)} conversions, {sum(len(s) for _, s in self.bridged)} statements"
+        rows = sum(fingerprint.rows for fingerprint in self.fingerprints.values())
+        yield f"  {rows:,} rows of {len(self.fingerprints)} tables have the values they had"
+        yield f"  the tables were kept from others for {self.locked_seconds:.1f} s"
+
+    def as_data(self) -> dict[str, Any]:
+        """Return it for a JSON file."""
+        return {
+            "versions_before": self.claim.versions,
+            "revisions": sorted(self.claim.revisions),
+            "later_revisions": sorted(self.claim.later),
+            "reasons": self.claim.reasons,
+            "backup": str(self.backup.path) if self.backup else None,
+            "migrations": [
+                {"migration": ".".join(r.node), "revision": r.revision, "statements": r.statements}
+                for r in self.recorded
+            ],
+            "password_hashes_prefixed": self.hashes,
+            "converted": [{"table": d.table, "what": d.what, "statements": s} for d, s in self.bridged],
+            "fingerprints": [asdict(f) for f in self.fingerprints.values()],
+            "locked_seconds": round(self.locked_seconds, 3),
+        }
+
+
+# Looking --------------------------------------------------------------------------------------
+
+
+def look(connection: BaseDatabaseWrapper, override: str = "") -> Found:
+    """Return what the database is and what stands in the way. Reads only. Raises NothingToAdopt."""
+    graph = RevisionGraph(connection)
+    refuse_unless_old(connection)
+    tables = {
+        name: table
+        for name, table in live.read(connection).items()
+        if table.kind == "table"
+        and not name.startswith("django_")
+        and name not in (OLD_VERSIONS, KEPT_VERSIONS)
+    }
+    claim = read_claim(connection, graph, tables, override)
+    documented = graph.loader.project_state(wanted_nodes(graph, graph.closure([DOCUMENTED_HEAD])))
+    wanted = within(live.expected(connection, documented, settings.REVISION_APPS), tables)
+    rows = _rows(connection, tables)
+    return Found(
+        claim,
+        tables,
+        rows,
+        _large(connection, tables, rows),
+        wanted,
+        differences(connection, graph, wanted_nodes(graph, claim.revisions)),
+        examine(connection, wanted, tables),
+        sorted(tables.keys() - wanted.keys()),
+        postgresql.sessions(connection) if connection.vendor == "postgresql" else [],
+    )
+
+
+def refuse_unless_old(connection: BaseDatabaseWrapper) -> None:
+    """Raise NothingToAdopt unless the old system owns this database."""
+    versions = old_versions(connection)
+    if versions == [FENCE]:
+        raise NothingToAdopt("This database has been taken over already: see python manage.py db current")
+    recorded = recorded_here(connection)
+    if recorded:
+        raise NothingToAdopt(
+            f"Migrations are recorded here already ({'.'.join(min(recorded))} and others): this is no database "
+            "of the old system, or somebody recorded them by hand. See python manage.py db current"
+        )
+    with connection.cursor() as cursor:
+        tables = set(connection.introspection.table_names(cursor))
+    if not tables & OLD_TABLES and not versions:
+        raise NothingToAdopt(
+            "There is no table of the old system here. For a new database: python manage.py migrate"
+        )
+
+
+def _rows(connection: BaseDatabaseWrapper, tables: Mapping[str, Table]) -> dict[str, int]:
+    counted = {}
+    with connection.cursor() as cursor:
+        for name in tables:
+            cursor.execute(f'SELECT count(*) FROM "{name}"')  # noqa: S608
+            (counted[name],) = cursor.fetchone()
+    return counted
+
+
+def _large(connection: BaseDatabaseWrapper, tables: Mapping[str, Table], rows: Mapping[str, int]) -> set[str]:
+    if connection.vendor == "postgresql":
+        return postgresql.large_tables(connection, tables)
+    return {name for name, count in rows.items() if count >= sqlite.LARGE} - {"users"}
+
+
+# Doing ----------------------------------------------------------------------------------------
+
+
+def take_over(
+    connection: BaseDatabaseWrapper, *, override: str = "", directory: Path, say: Say = lambda text: None
+) -> Done:
+    """Take the database over. The caller holds the migration lock.
+
+    Raises NothingToAdopt, CannotAdopt, ValuesChanged, and what backing up and claims raise; in all
+    of these the database is as it was.
+    """
+    found = look(connection, override)
+    if stopping := blocking(found.findings):
+        raise CannotAdopt(
+            "Rows stand in the way; nothing was changed:\n"
+            + "\n".join(f"  {finding}" for finding in stopping)
+        )
+    done = Done(found.claim)
+    done.backup = backup(connection, directory, revision="before-adoption", progress=say)
+    say(f"Backup: {done.backup.path}")
+    conversion = _on_postgresql if connection.vendor == "postgresql" else _on_sqlite
+    conversion(connection, found, done, say)
+    return done
+
+
+def _on_postgresql(connection: BaseDatabaseWrapper, found: Found, done: Done, say: Say) -> None:
+    large = {name: found.tables[name] for name in sorted(found.large)}
+    for attempt in range(1, _TRIES + 1):
+        if large:
+            say("Reading the values of large tables; nobody waits for it.")
+        snapshot = postgresql.fingerprint_large(connection, large.values(), say)
+
+        def convert(snapshot: postgresql.Snapshot = snapshot) -> None:
+            with whole_transaction(connection), exact_text(connection):
+                apply_foreign(connection, RevisionGraph(connection), found.claim.revisions)
+                postgresql.lock(connection, found.tables)
+                since = time.monotonic()
+                before = {name: postgresql.still_that(connection, t, snapshot) for name, t in large.items()}
+                files = {name: postgresql.file_of(connection, name) for name in large}
+                _convert(connection, found, done, before)
+                for name, file in files.items():
+                    if postgresql.file_of(connection, name) != file:
+                        raise ValuesChanged(f"{name} was rewritten. Everything was rolled back.")
+            done.locked_seconds = time.monotonic() - since
+
+        try:
+            with short_lock_waits(connection):
+                when_free(connection, convert, what="Adoption")
+            return
+        except postgresql.RowsChanged:
+            if attempt == _TRIES:
+                raise
+            say("Rows were changed meanwhile: reading again.")
+
+
+def _on_sqlite(connection: BaseDatabaseWrapper, found: Found, done: Done, say: Say) -> None:
+    large = {name: found.tables[name] for name in sorted(found.large)}
+    with closing(sqlite.reader(connection)) as raw:
+        for attempt in range(1, _TRIES + 1):
+            version = sqlite.data_version(raw)
+            before = {name: of_sqlite(raw, table, tuple(table.columns)) for name, table in large.items()}
+            with whole_transaction(connection):
+                since = time.monotonic()
+                if sqlite.data_version(raw) == version:
+                    apply_foreign(connection, RevisionGraph(connection), found.claim.revisions)
+                    _convert(connection, found, done, before)
+                    break
+            if attempt == _TRIES:
+                raise postgresql.RowsChanged(
+                    "The database was changed while it was read. Nothing was changed by adoption. Stop the old "
+                    "system, then try again."
+                )
+            say("The database was changed meanwhile: reading again.")
+        done.locked_seconds = time.monotonic() - since
+
+
+def _convert(
+    connection: BaseDatabaseWrapper, found: Found, done: Done, large: dict[str, Fingerprint]
+) -> None:
+    """Convert, record, verify and fence, inside the transaction and under the locks."""
+    graph = RevisionGraph(connection)
+    small = {name: table for name, table in found.tables.items() if name not in large}
+    done.fingerprints = {**large, **{name: take(connection, table) for name, table in small.items()}}
+    done.recorded = list(record(connection, graph, found.claim.revisions))
+    done.hashes = _prefix_hashes(connection, found)
+    documented = graph.loader.project_state(wanted_nodes(graph, graph.closure([DOCUMENTED_HEAD])))
+    wanted = live.expected(connection, documented, settings.REVISION_APPS)
+    if connection.vendor == "postgresql":
+        done.bridged = list(postgresql.bridge(connection, wanted, found.large))
+    else:
+        done.bridged = list(sqlite.bridge(connection, wanted))
+    left = [
+        difference
+        for difference in differences(connection, graph, wanted_nodes(graph, found.claim.revisions))
+        if difference.level is Level.ERROR
+    ]
+    if left:
+        raise CannotAdopt(
+            "This cannot be converted; everything was rolled back:\n"
+            + "\n".join(f"  {difference} What to do: {difference.remedy}" for difference in left)
+        )
+    connection.check_constraints()
+    now_there = live.read(connection)
+    for name in small:
+        before = done.fingerprints[name]
+        after = take(connection, now_there[name], before.columns)
+        if after != before:
+            raise ValuesChanged(
+                f"Values of {name} changed ({before.rows:,} rows before, {after.rows:,} after). "
+                "Everything was rolled back."
+            )
+    _fence(connection, found, large.values())
+
+
+def _prefix_hashes(connection: BaseDatabaseWrapper, found: Found) -> int:
+    """Put "bcrypt$" before the hashes, without which Django cannot tell their algorithm."""
+    if "hashed_password" not in found.tables.get("users", Table("users")).columns:
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE users SET hashed_password = 'bcrypt$' || hashed_password WHERE hashed_password LIKE '$2_$%'"
+        )
+        return int(cursor.rowcount)
+
+
+def _fence(connection: BaseDatabaseWrapper, found: Found, large: Iterable[Fingerprint]) -> None:
+    """Keep what `alembic_version` said, and let it say what stops the old system.
+
+    The fingerprints of large tables are kept until they have been confirmed.
+    """
+    kind = "timestamp with time zone" if connection.vendor == "postgresql" else "datetime"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"CREATE TABLE {KEPT_VERSIONS} (version_num varchar(255), adopted_at_utc {kind} NOT NULL,"
+            f" to_confirm text NOT NULL, finished_at_utc {kind})"
+        )
+        for version in found.claim.versions or [None]:
+            cursor.execute(
+                f"INSERT INTO {KEPT_VERSIONS} (version_num, adopted_at_utc, to_confirm)"  # noqa: S608
+                " VALUES (%s, %s, %s)",
+                [version, now(), json.dumps([asdict(fingerprint) for fingerprint in large])],
+            )
+        if found.claim.versions is None:
+            cursor.execute(
+                f"CREATE TABLE {OLD_VERSIONS} (version_num varchar(32) NOT NULL,"
+                " CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num))"
+            )
+        cursor.execute(f"DELETE FROM {OLD_VERSIONS}")  # noqa: S608
+        cursor.execute(f"INSERT INTO {OLD_VERSIONS} (version_num) VALUES (%s)", [FENCE])  # noqa: S608
+
+
+# Finishing ------------------------------------------------------------------------------------
+
+
+def is_unfinished(connection: BaseDatabaseWrapper) -> bool:
+    """Whether a database was taken over, and what is done afterwards was not."""
+    with connection.cursor() as cursor:
+        if KEPT_VERSIONS not in connection.introspection.table_names(cursor):
+            return False
+        cursor.execute(f"SELECT count(*) FROM {KEPT_VERSIONS} WHERE finished_at_utc IS NULL")  # noqa: S608
+        return bool(cursor.fetchone()[0])
+
+
+def finish(connection: BaseDatabaseWrapper, say: Say = lambda text: None) -> None:
+    """Build what large tables lack, read their values once more, and note that this is done.
+
+    Without locks, and as often as needed: what is left is derived from the database. Raises
+    ValuesChanged.
+    """
+    graph = RevisionGraph(connection)
+    recorded = [n for n in graph.nodes if n in (graph.loader.applied_migrations or {}) and n[0] in graph.apps]
+    if connection.vendor == "postgresql":
+        postgresql.finish(connection, differences(connection, graph, recorded), say)
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT to_confirm FROM {KEPT_VERSIONS} LIMIT 1")  # noqa: S608
+        (kept,) = cursor.fetchone()
+    for each in json.loads(kept):
+        before = Fingerprint(**{**each, "columns": tuple(each["columns"])})
+        _confirm(connection, before, say)
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {KEPT_VERSIONS} SET finished_at_utc = %s", [now()])  # noqa: S608
+
+
+def _confirm(connection: BaseDatabaseWrapper, before: Fingerprint, say: Say) -> None:
+    """Read a large table once more; rows that came since have higher ids."""
+    say(f"Confirming the values of {before.table}; nobody waits for it.")
+    table = live.read(connection, [before.table])[before.table]
+    where = f"id <= {before.last_id}" if before.last_id is not None else "true"
+    with transaction.atomic(using=connection.alias), exact_text(connection):
+        after = in_steps(connection, table, say, before.columns, where)
+    if (after.rows, after.digest) != (before.rows, before.digest):
+        raise ValuesChanged(
+            f"Values of {before.table} are not what they were before adoption ({before.rows:,} rows then, "
+            f"{after.rows:,} now). If nobody changed them since, restore the backup: "
+            "python manage.py db restore FILE"
+        )
