@@ -16,6 +16,16 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("suite")
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long tests of the schema to `make test-schema`, or to whoever names one (`-m`, `::`)."""
+    if "schema" in config.option.markexpr or any("::" in argument for argument in config.args):
+        return
+    long = [item for item in items if item.get_closest_marker("schema")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+
+
 @pytest.fixture(autouse=True)
 def _own_directories(tmp_path: Path, settings: Settings) -> None:
     """Give the test its own evidence, index and work directories."""
