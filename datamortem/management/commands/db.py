@@ -247,7 +247,7 @@ class Command(BaseCommand):
             self._carry_out(graph, plan, **options)
 
     def _carry_out(
-        self, graph: RevisionGraph, plan: Plan, *, plan_only: bool = False, **options: Any
+        self, graph: RevisionGraph, plan: Plan, /, *, plan_only: bool = False, **options: Any
     ) -> None:
         plan_only = plan_only or options["plan"]
         if not plan:
