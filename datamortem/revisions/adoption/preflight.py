@@ -1,304 +1,264 @@
 """Rows that stand in the way of adoption, and rows to know about. Read before any lock is taken.
 
 A row is never changed or dropped to make the schema fit: what cannot be kept as it is stops the
-adoption, by name, with what to do about it.
+adoption, by name, with what to do about it. Times inside a change of clocks need nothing: the old
+system wrote UTC.
+
+What is read: for each unique constraint and foreign key that the database does not guarantee, one
+query over its columns (their index, where there is one); on SQLite every table once besides; on
+PostgreSQL the times of every table once. Nothing is locked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.utils.dateparse import parse_datetime
 
-from datamortem.revisions.adoption import sqlite
-from datamortem.revisions.live import Table
+from datamortem.revisions.adoption import sqlite_values
+from datamortem.revisions.adoption.findings import LABELS, SHOWN, Finding, blocking, quoted, value_text
+from datamortem.revisions.adoption.hashes import PREFIX, is_bcrypt
+from datamortem.revisions.live import ForeignKey, Table
 
-_SHOWN: Final = 10
-#: What people know a row by.
-_LABELS: Final = {"users": "email", "cases": "case_id", "evidence": "evidence_uid", "custom_scripts": "name"}
-_ROLES: Final = ("superadmin", "admin", "analyst", "viewer")
+__all__ = ["Finding", "blocking", "examine"]
 
+Tables = Mapping[str, Table]
 Query = Callable[[str], list[tuple[Any, ...]]]
 
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Rows with one thing about them; `blocking` if they cannot be kept as they are."""
-
-    table: str
-    what: str
-    count: int
-    #: The first ten: primary key and a name.
-    rows: tuple[str, ...]
-    remedy: str
-    blocking: bool = True
-
-    def __str__(self) -> str:
-        shown = "; ".join(self.rows)
-        more = f" and {self.count - len(self.rows):,} more" if self.count > len(self.rows) else ""
-        return f"{self.table}: {self.count:,} rows: {self.what} ({shown}{more}). {self.remedy}"
+_ROLES: Final = ("superadmin", "admin", "analyst", "viewer")
+#: What else follows from giving up a value.
+_CONSEQUENCES: Final = {
+    "email_verification_token": "its owner asks for a new e-mail then",
+    "hedgedoc_slug": "its notes stay in HedgeDoc, without a link from the case",
+    "owner_id": "the case has no owner then",
+    "module_id": "the run does not say its module then",
+    "script_id": "the run does not say its script then",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class _Check:
+    """Rows of a table for which a condition holds."""
+
     table: str
+    columns: tuple[str, ...]
     condition: str
     what: str
     remedy: str
     blocking: bool = True
 
 
-def examine(
-    connection: BaseDatabaseWrapper, wanted: Mapping[str, Table], actual: Mapping[str, Table]
-) -> list[Finding]:
-    """Return the findings, blocking ones first. Scans tables; `events` once for each of its columns at most."""
+def examine(connection: BaseDatabaseWrapper, wanted: Tables, actual: Tables) -> list[Finding]:
+    """Return the findings, blocking ones first.
+
+    `wanted` is what the documented head would have, of what is there (`records.within`).
+    """
     checks = [
         *_duplicates(wanted, actual),
         *_orphans(connection.vendor, wanted, actual),
         *_empty(wanted, actual),
-        *(_odd_on_sqlite(wanted, actual) if connection.vendor == "sqlite" else _odd_times(wanted, actual)),
-        *_notable(connection.vendor, actual),
+        *(_times(wanted, actual) if connection.vendor == "postgresql" else ()),
+        *_users(connection.vendor, actual),
     ]
     with _querying(connection) as query:
         found = [finding for check in checks if (finding := _found(query, check, actual))]
-        if connection.vendor == "sqlite":
-            found += _unreadable_times(query, wanted, actual)
-            found += _not_unicode(connection, actual)
+    if connection.vendor == "sqlite":
+        found += sqlite_values.examine(connection, wanted, actual)
+    found += _dependants(wanted, actual)
     return sorted(found, key=lambda finding: not finding.blocking)
 
 
 @contextmanager
 def _querying(connection: BaseDatabaseWrapper) -> Iterator[Query]:
-    if connection.vendor != "sqlite":
-        with connection.cursor() as cursor:
+    """Give a function that answers queries, also where text is not UTF-8."""
+    with connection.cursor() as cursor:
+        raw: Any = connection.connection
+        sqlite = connection.vendor == "sqlite"
+        if sqlite:
+            usual, raw.text_factory = raw.text_factory, lambda data: data.decode("utf-8", "backslashreplace")
 
-            def ask(sql: str) -> list[tuple[Any, ...]]:
-                cursor.execute(sql)
-                return list(cursor.fetchall())
+        def ask(sql: str) -> list[tuple[Any, ...]]:
+            cursor.execute(sql)
+            return list(cursor.fetchall())
 
+        try:
             yield ask
-        return
-    with closing(sqlite.reader(connection)) as raw:
-        raw.text_factory = lambda data: data.decode("utf-8", "backslashreplace")
-        yield lambda sql: raw.execute(sql).fetchall()
+        finally:
+            if sqlite:
+                raw.text_factory = usual
 
 
-def _found(query: Query, check: _Check, actual: Mapping[str, Table]) -> Finding | None:
-    ((count,),) = query(f"SELECT count(*) FROM {_q(check.table)} WHERE {check.condition}")  # noqa: S608
+def _found(query: Query, check: _Check, actual: Tables) -> Finding | None:
+    ((count,),) = query(f"SELECT count(*) FROM {quoted(check.table)} WHERE {check.condition}")  # noqa: S608
     if not count:
         return None
-    rows = _named(query, actual[check.table], check.condition)
-    return Finding(check.table, check.what, count, rows, check.remedy, check.blocking)
+    rows = _named(query, actual[check.table], check)
+    return Finding(check.table, check.columns, check.what, count, rows, check.remedy, check.blocking)
 
 
-def _named(query: Query, table: Table, condition: str) -> tuple[str, ...]:
-    keys = [name for name in table.primary_key if name in table.columns] or list(table.columns)[:1]
-    label = _LABELS.get(table.name)
-    shown = [*keys, *([label] if label in table.columns and label not in keys else [])]
-    order = ", ".join(map(_q, keys))
-    names = ", ".join(map(_q, shown))
-    found = query(
-        f"SELECT {names} FROM {_q(table.name)} WHERE {condition} ORDER BY {order} LIMIT {_SHOWN}"  # noqa: S608
-    )
-    return tuple(", ".join(f"{n} {v!r}" for n, v in zip(shown, row, strict=True)) for row in found)
+def _named(query: Query, table: Table, check: _Check) -> tuple[str, ...]:
+    keys = [name for name in table.primary_key or ("id",) if name in table.columns] or list(table.columns)[:1]
+    others = [LABELS.get(table.name, ""), *(check.columns if check.blocking else ())]
+    shown = list(dict.fromkeys([*keys, *(name for name in others if name in table.columns)]))
+    order = ", ".join(map(quoted, keys))
+    # "||" takes away the declared type, for which Django has converters that refuse odd values.
+    names = ", ".join(f"CASE WHEN {quoted(n)} IS NOT NULL THEN {quoted(n)} || '' END" for n in shown)
+    if all(kind not in table.columns[n].type for n in shown for kind in ("bytea", "json")):
+        sql = f"SELECT {names} FROM {quoted(table.name)} WHERE {check.condition}"  # noqa: S608
+        found = query(f"{sql} ORDER BY {order} LIMIT {SHOWN}")
+    return tuple(", ".join(f"{n} {_bare(v)}" for n, v in zip(shown, row, strict=True)) for row in found)
 
 
-def _q(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
+def _bare(value: Any) -> str:
+    """Return numbers without quotes."""
+    return str(value) if value is None or str(value).isdecimal() else value_text(value)
 
 
-def _duplicates(wanted: Mapping[str, Table], actual: Mapping[str, Table]) -> Iterator[_Check]:
+def _duplicates(wanted: Tables, actual: Tables) -> Iterator[_Check]:
     for name, table in wanted.items():
-        kept = {frozenset(unique.columns) for unique in actual[name].uniques if not unique.condition}
-        for unique in table.uniques:
-            if unique.condition or frozenset(unique.columns) in kept | {frozenset(actual[name].primary_key)}:
+        here = actual[name]
+        kept = {frozenset(u.columns) for u in here.uniques if not u.condition and u.valid}
+        kept.add(frozenset(here.primary_key))
+        keys = [unique.columns for unique in table.uniques if not unique.condition]
+        for columns in [*keys, *([table.primary_key] if table.primary_key else [])]:
+            if frozenset(columns) in kept:
                 continue
-            columns = ", ".join(map(_q, unique.columns))
-            given = " AND ".join(f"{_q(column)} IS NOT NULL" for column in unique.columns)
+            listed = ", ".join(map(quoted, columns))
+            given = " AND ".join(f"{quoted(column)} IS NOT NULL" for column in columns)
             yield _Check(
                 name,
-                f"({columns}) IN (SELECT {columns} FROM {_q(name)} WHERE {given}"  # noqa: S608
-                f" GROUP BY {columns} HAVING count(*) > 1)",
-                f"{', '.join(unique.columns)} is the same as in another row, and must be unique",
-                f"Decide which row keeps it, and set it to NULL or to another value in the others: UPDATE {name} "
-                f"SET {unique.columns[0]} = … WHERE id = …",
+                columns,
+                f"({listed}) IN (SELECT {listed} FROM {quoted(name)} WHERE {given}"  # noqa: S608
+                f" GROUP BY {listed} HAVING count(*) > 1)",
+                f"{', '.join(columns)} is the same as in another row, and must be unique",
+                f"Decide which row keeps it and give the others {_another(table, columns[0])}: "
+                f"UPDATE {name} SET {columns[0]} = … WHERE id = …",
             )
 
 
-def _orphans(vendor: str, wanted: Mapping[str, Table], actual: Mapping[str, Table]) -> Iterator[_Check]:
-    for name, table in wanted.items():
-        holding = {
-            (key.columns, key.table.lower())
-            for key in actual[name].foreign_keys
-            if key.validated and vendor != "sqlite"
-        }
-        for key in table.foreign_keys:
-            if (key.columns, key.table.lower()) in holding or key.table not in actual:
-                continue
-            pairs = zip(key.columns, key.ref_columns, strict=True)
-            given = " AND ".join(f"{_q(name)}.{_q(column)} IS NOT NULL" for column in key.columns)
-            same = " AND ".join(f"other.{_q(theirs)} = {_q(name)}.{_q(own)}" for own, theirs in pairs)
-            yield _Check(
-                name,
-                f"{given} AND NOT EXISTS (SELECT 1 FROM {_q(key.table)} AS other WHERE {same})",  # noqa: S608
-                f"{', '.join(key.columns)} names a row of {key.table} that is not there",
-                f"Bring the row of {key.table} back, or name another: UPDATE {name} SET {key.columns[0]} = … "
-                "WHERE id = …",
-            )
+def _another(table: Table, column: str) -> str:
+    consequence = _CONSEQUENCES.get(column)
+    said = f" ({consequence})" if consequence else ""
+    return f"NULL or another value{said}" if table.columns[column].nullable else "another value"
 
 
-def _empty(wanted: Mapping[str, Table], actual: Mapping[str, Table]) -> Iterator[_Check]:
+def _orphans(vendor: str, wanted: Tables, actual: Tables) -> Iterator[_Check]:
+    for name, here in actual.items():
+        documented = wanted[name].foreign_keys if name in wanted else ()
+        # SQLite enforces nothing unless told to, and the old system never told it.
+        sure = {_link(key) for key in here.foreign_keys if key.validated and vendor != "sqlite"}
+        keys = {_link(key): key for key in (*here.foreign_keys, *documented)}
+        for link, key in keys.items():
+            if link not in sure and all(column in here.columns for column in key.columns):
+                yield _orphans_of(here, key, actual)
+
+
+def _link(key: ForeignKey) -> tuple[Any, ...]:
+    return tuple(c.lower() for c in key.columns), key.table.lower()
+
+
+def _orphans_of(here: Table, key: ForeignKey, actual: Tables) -> _Check:
+    name, column = quoted(here.name), key.columns[0]
+    given = " AND ".join(f"{name}.{quoted(own)} IS NOT NULL" for own in key.columns)
+    condition = given
+    parent = next((table for table in actual if table.lower() == key.table.lower()), None)
+    if parent is not None:
+        theirs = zip(key.columns, key.ref_columns or actual[parent].primary_key, strict=True)
+        same = " AND ".join(f"other.{quoted(their)} = {name}.{quoted(own)}" for own, their in theirs)
+        condition = f"{given} AND NOT EXISTS (SELECT 1 FROM {quoted(parent)} AS other WHERE {same})"  # noqa: S608
+    mending = f"Bring back the row of {key.table} that is meant, or decide on another: "
+    if here.columns[column].nullable:
+        consequence = _CONSEQUENCES.get(column, "it names none then")
+        mending += f"UPDATE {here.name} SET {column} = NULL WHERE id = … ({consequence})"
+    else:
+        mending += f"UPDATE {here.name} SET {column} = … WHERE id = …"
+    what = f"{', '.join(key.columns)} names a row of {key.table} that is not there"
+    return _Check(here.name, key.columns, condition, what, mending)
+
+
+def _empty(wanted: Tables, actual: Tables) -> Iterator[_Check]:
     for name, table in wanted.items():
         for column in table.columns.values():
             if not column.nullable and actual[name].columns[column.name].nullable:
                 yield _Check(
                     name,
-                    f"{_q(column.name)} IS NULL",
+                    (column.name,),
+                    f"{quoted(column.name)} IS NULL",
                     f"{column.name} is NULL, and must have a value",
                     f"Give it one: UPDATE {name} SET {column.name} = … WHERE {column.name} IS NULL",
                 )
 
 
-def _odd_on_sqlite(wanted: Mapping[str, Table], actual: Mapping[str, Table]) -> Iterator[_Check]:
+def _times(wanted: Tables, actual: Tables) -> Iterator[_Check]:
+    """Times that PostgreSQL holds and Python does not."""
     for name, table in wanted.items():
         for column in table.columns.values():
-            c = _q(column.name)
-            if column.type == "bool":
-                yield _Check(
-                    name,
-                    f"{c} IS NOT NULL AND (typeof({c}) <> 'integer' OR {c} NOT IN (0, 1))",
-                    f"{column.name} is neither 0 nor 1",
-                    f"Set it: UPDATE {name} SET {column.name} = 0 (no) or 1 (yes) WHERE id = …",
-                )
+            if not actual[name].columns[column.name].type.startswith("timestamp"):
+                continue
+            c = quoted(column.name)
+            yield _Check(
+                name,
+                (column.name,),
+                f"NOT ({c} >= '0001-01-01' AND {c} < '10000-01-01')",
+                f"{column.name} is a time outside of the years 1 to 9999, which could not be read",
+                f"Decide what it stands for: UPDATE {name} SET {column.name} = … WHERE id = …",
+            )
 
 
-def _odd_times(wanted: Mapping[str, Table], actual: Mapping[str, Table]) -> Iterator[_Check]:
-    for name, table in wanted.items():
-        for column in table.columns.values():
-            if column.type.startswith("timestamp") and actual[name].columns[column.name].type.startswith(
-                "timestamp"
-            ):
-                c = _q(column.name)
-                yield _Check(
-                    name,
-                    f"NOT isfinite({c}) OR {c} < '0001-01-01' OR {c} >= '10000-01-01'",
-                    f"{column.name} is a time outside of the years 1 to 9999, which could not be read",
-                    f"Decide what it stands for: UPDATE {name} SET {column.name} = … WHERE id = …",
-                )
-
-
-def _notable(vendor: str, actual: Mapping[str, Table]) -> Iterator[_Check]:
-    users = actual.get("users")
-    if users and "hashed_password" in users.columns:
+def _users(vendor: str, actual: Tables) -> Iterator[_Check]:
+    """Accounts that are kept and not quite in order."""
+    columns = actual["users"].columns if "users" in actual else {}
+    if "hashed_password" in columns:
         yield _Check(
             "users",
-            "hashed_password NOT LIKE '$2_$%' AND hashed_password NOT LIKE 'bcrypt$$2%'",
-            "the password hash is none of bcrypt",
+            ("hashed_password",),
+            f"hashed_password IS NOT NULL AND NOT {is_bcrypt(vendor)} AND hashed_password NOT LIKE '{PREFIX}$2%'",
+            "the password hash is not one of bcrypt's",
             "It is kept. They cannot sign in until they get a new password: "
             "python manage.py changepassword USERNAME",
             blocking=False,
         )
-    if users and "role" in users.columns:
-        roles = ", ".join(f"'{role}'" for role in _ROLES)
+    if "role" in columns:
+        known = ", ".join(f"'{role}'" for role in _ROLES)
         yield _Check(
             "users",
-            f"role NOT IN ({roles})",
-            "the role is unknown here, and counts as one that may not write",
-            f"It is kept. Known: {', '.join(_ROLES)}.",
+            ("role",),
+            f"role NOT IN ({known})",
+            "the role is none of this system's",
+            f"It is kept, and counts as an analyst's. Known: {', '.join(_ROLES)}",
             blocking=False,
         )
-    if vendor == "sqlite":
-        for table in actual.values():
-            for column in table.columns.values():
-                if column.type.startswith(("varchar", "text", "char")):
-                    yield _Check(
-                        table.name,
-                        f"typeof({_q(column.name)}) = 'text' AND instr(CAST({_q(column.name)} AS BLOB), x'00') > 0",
-                        f"{column.name} holds a NUL character",
-                        "It is kept. PostgreSQL could not hold it.",
-                        blocking=False,
-                    )
+    if "email" in columns:
+        yield _Check(
+            "users",
+            ("email",),
+            "email = ''",
+            "the e-mail address is empty",
+            "It is kept. No message reaches them",
+            blocking=False,
+        )
 
 
-def _unreadable_times(
-    query: Query, wanted: Mapping[str, Table], actual: Mapping[str, Table]
-) -> Iterator[Finding]:
-    for name, table in wanted.items():
-        for column in table.columns.values():
-            if not column.type.startswith("datetime"):
+def _dependants(wanted: Tables, actual: Tables) -> Iterator[Finding]:
+    """Unknown tables whose rows act when a row of ours is deleted."""
+    for name, table in actual.items():
+        for key in table.foreign_keys if name not in wanted else ():
+            if key.table not in wanted:
                 continue
-            c = _q(column.name)
-            # What SQLite writes back as it stands is a time; the rest is left to Django's own reading.
-            suspicious = (
-                f"{c} IS NOT NULL AND (typeof({c}) <> 'text'"
-                f" OR strftime('%Y-%m-%d %H:%M:%S', substr({c}, 1, 19)) IS NOT substr({c}, 1, 19)"
-                f" OR (length({c}) > 19 AND substr({c}, 20) NOT GLOB '.[0-9]*'))"
+            acts = {
+                "CASCADE": f"its rows vanish with the row of {key.table} they name",
+                "SET NULL": f"it forgets rows of {key.table} that are deleted",
+            }
+            what = acts.get(key.on_delete, f"rows of {key.table} that it names cannot be deleted")
+            yield Finding(
+                name,
+                key.columns,
+                f"table of a later version; by {', '.join(key.columns)} {what}",
+                0,
+                (),
+                "It is kept, with that rule",
+                blocking=False,
             )
-            key = _q(actual[name].primary_key[0])
-            bad = [
-                (pk, value)
-                for pk, value in query(f"SELECT {key}, {c} FROM {_q(name)} WHERE {suspicious} ORDER BY 1")  # noqa: S608
-                if not _readable(value)
-            ]
-            if bad:
-                yield Finding(
-                    name,
-                    f"{column.name} is no time that can be read",
-                    len(bad),
-                    tuple(f"id {pk}: {value!r}" for pk, value in bad[:_SHOWN]),
-                    f"Write it as 2025-01-31 12:00:00 in UTC: UPDATE {name} SET {column.name} = … WHERE id = …",
-                )
-
-
-def _readable(value: Any) -> bool:
-    try:
-        return isinstance(value, str) and parse_datetime(value) is not None
-    except ValueError:
-        return False
-
-
-def _not_unicode(connection: BaseDatabaseWrapper, actual: Mapping[str, Table]) -> Iterator[Finding]:
-    with closing(sqlite.reader(connection)) as raw:
-        for table in actual.values():
-            raw.text_factory = bytes
-            columns = ", ".join(f"+{_q(name)}" for name in table.columns)
-            key = _q(table.primary_key[0]) if table.primary_key else "rowid"
-            bad = []
-            for pk, *values in raw.execute(f"SELECT {key}, {columns} FROM {_q(table.name)}"):  # noqa: S608
-                names = [
-                    n
-                    for n, v in zip(table.columns, values, strict=True)
-                    if isinstance(v, bytes) and _broken(v)
-                ]
-                bad += [(pk, name) for name in names]
-            text = [(pk, name) for pk, name in bad if _is_text(raw, table.name, key, pk, name)]
-            if text:
-                yield Finding(
-                    table.name,
-                    "text that is not UTF-8, which could not be read",
-                    len(text),
-                    tuple(f"id {pk}: {name}" for pk, name in text[:_SHOWN]),
-                    "Decide what it says, and write that.",
-                )
-
-
-def _broken(value: bytes) -> bool:
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return True
-    return False
-
-
-def _is_text(raw: Any, table: str, key: str, pk: Any, name: str) -> bool:
-    found = raw.execute(f"SELECT typeof({_q(name)}) FROM {_q(table)} WHERE {key} = ?", [pk]).fetchone()  # noqa: S608
-    return bool(found == (b"text",))
-
-
-def blocking(findings: Iterable[Finding]) -> list[Finding]:
-    """Return those that stop the adoption."""
-    return [finding for finding in findings if finding.blocking]
