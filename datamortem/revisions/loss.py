@@ -62,11 +62,16 @@ def measure(connection: BaseDatabaseWrapper, plan: Plan) -> list[Loss]:
 
 
 def columns_of(graph: RevisionGraph, revision: Revision) -> set[tuple[str, str]]:
-    """Return (table, column) of what a revision adds."""
+    """Return (table, column) of what a revision adds, but for tables that only join two others."""
     own = set(revision.nodes)
     before = {n for node in own for n in graph.migrations.forwards_plan(node)} - own
     had, has = _shape(graph.loader, before), _shape(graph.loader, before | own)
-    return {(t, c) for t, columns in has.items() for c in columns if c not in had.get(t, {})}
+    return {
+        (table, column)
+        for table, columns in has.items()
+        for column, (model, _) in columns.items()
+        if column not in had.get(table, {}) and not model._meta.auto_created
+    }
 
 
 def _shape(loader: MigrationLoader, nodes: set[Node]) -> _Shape:
