@@ -19,7 +19,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from datamortem.revisions.backup.clients import Clients, clients_for
 from datamortem.revisions.backup.contents import RECORDED, Contents, names, refuse_moved_schema
-from datamortem.revisions.backup.errors import BackupFailed
+from datamortem.revisions.backup.errors import BackupDamaged, BackupFailed
 
 #: How long pg_dump waits for a table that somebody is altering, in milliseconds.
 _LOCK_WAIT: Final = 60_000
@@ -45,7 +45,8 @@ _HOLDERS: Final = """
     SELECT a.pid, coalesce(nullif(a.application_name, ''), 'a session'), a.usename,
            coalesce(host(a.client_addr), 'local'), a.state, min(a.xact_start)
     FROM pg_locks l JOIN pg_stat_activity a USING (pid) JOIN pg_class c ON c.oid = l.relation
-    WHERE l.granted AND c.relnamespace = ANY(%s::regnamespace[]) AND a.pid <> pg_backend_pid()
+    WHERE l.granted AND c.relnamespace = ANY(%s::regnamespace[]) AND l.mode LIKE %s
+      AND a.pid <> pg_backend_pid()
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     GROUP BY 1, 2, 3, 4, 5 ORDER BY 6 LIMIT 5
 """
@@ -103,16 +104,18 @@ def _pg_dump(
         done = subprocess.run(  # noqa: S603
             command, env=clients.environment, stdin=subprocess.DEVNULL, stdout=file, stderr=said, check=False
         )
-        if done.returncode:
-            raise OSError(f"pg_dump ended with {done.returncode}: {told(said) or 'no word'}")
+        if not done.returncode:
+            return
+        if blocking := holders(connection, schemas, mode="AccessExclusiveLock"):
+            raise BackupFailed(
+                f"pg_dump waited {_LOCK_WAIT / 1000:g} s for tables that others are changing: {told(said)}. "
+                f"Nothing was changed. Wait for these sessions, or end them: {blocking}"
+            )
+        raise OSError(f"pg_dump ended with {done.returncode}: {told(said) or 'no word'}")
 
 
 def _refuse_incomplete(clients: Clients, part: Path, tables: list[tuple[str, str, str]]) -> None:
     """Read the whole file with pg_restore, and look for every table in its list."""
-    listed = contents_list(clients, part)
-    missing = [quoted for schema, table, quoted in tables if not _in_list(listed, schema, table)]
-    if missing:
-        raise BackupFailed(f"The backup lacks tables: {', '.join(missing)}. It was removed.")
     with tempfile.TemporaryFile() as said:
         done = subprocess.run(  # noqa: S603
             clients.command("pg_restore", "-f", "-", str(part)),
@@ -123,10 +126,14 @@ def _refuse_incomplete(clients: Clients, part: Path, tables: list[tuple[str, str
         )
         if done.returncode:
             raise BackupFailed(f"pg_restore cannot read the backup: {told(said)}. It was removed.")
+    listed = contents_list(clients, part)
+    missing = [quoted for schema, table, quoted in tables if not _in_list(listed, schema, table)]
+    if missing:
+        raise BackupFailed(f"The backup lacks tables: {', '.join(missing)}. It was removed.")
 
 
 def contents_list(clients: Clients, path: Path) -> list[str]:
-    """Return pg_restore's list of what a dump holds. Raises BackupFailed."""
+    """Return pg_restore's list of what a dump holds. Raises BackupDamaged."""
     done = subprocess.run(  # noqa: S603
         clients.command("pg_restore", "--list", str(path)),
         env=clients.environment,
@@ -136,7 +143,7 @@ def contents_list(clients: Clients, path: Path) -> list[str]:
         check=False,
     )
     if done.returncode:
-        raise BackupFailed(
+        raise BackupDamaged(
             f"pg_restore {clients.version} cannot read {path}: {done.stderr.strip()}. Nothing was changed."
         )
     return done.stdout.splitlines()
@@ -164,10 +171,10 @@ def pattern_of(schema: str) -> str:
     return '"' + schema.replace('"', '""') + '"'
 
 
-def holders(connection: BaseDatabaseWrapper, schemas: list[str]) -> str:
-    """Return who holds locks on the tables, and how to end them; empty if nobody does."""
+def holders(connection: BaseDatabaseWrapper, schemas: list[str], *, mode: str = "%") -> str:
+    """Return who holds locks (of a mode) on the tables, and how to end them; empty if nobody does."""
     with connection.cursor() as cursor:
-        cursor.execute(_HOLDERS, [[pattern_of(schema) for schema in schemas]])
+        cursor.execute(_HOLDERS, [[pattern_of(schema) for schema in schemas], mode])
         return "; ".join(
             f"{name} of {user} from {host}, {state}{f' since {since:%Y-%m-%d %H:%M:%S%z}' if since else ''}: "
             f"SELECT pg_terminate_backend({pid})"
@@ -203,7 +210,7 @@ def _tables(cursor: Any, schemas: list[str]) -> list[tuple[str, str, str]]:
 
 
 def _count(cursor: Any, quoted: str) -> int:
-    cursor.execute(f"SELECT count(*) FROM {quoted.replace('%', '%%')}")  # noqa: S608
+    cursor.execute(f"SELECT count(*) FROM {quoted}")  # noqa: S608
     return int(cursor.fetchone()[0])
 
 

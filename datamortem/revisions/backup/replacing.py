@@ -65,8 +65,10 @@ BEGIN
                 EXECUTE statement;
             EXCEPTION
                 WHEN dependent_objects_still_exist THEN
+                    IF remaining = 0 THEN  -- tables come first, and name who depends on them
+                        GET STACKED DIAGNOSTICS why = PG_EXCEPTION_DETAIL;
+                    END IF;
                     remaining := remaining + 1;
-                    GET STACKED DIAGNOSTICS why = PG_EXCEPTION_DETAIL;
                 WHEN undefined_object OR undefined_table OR undefined_function THEN
                     NULL;  -- it went with another one, in this round
             END;
@@ -114,7 +116,10 @@ $compare$;
 
 
 def check(connection: BaseDatabaseWrapper, path: Path, sidecar: Sidecar) -> Clients:
-    """Return the programs that can put the dump back here. Raises BackupForeign and BackupFailed."""
+    """Return the programs that can put the dump back here.
+
+    Raises BackupForeign, BackupDamaged and BackupFailed.
+    """
     schemas = schemas_of(connection)
     if schemas != sidecar.schemas:
         raise BackupForeign(

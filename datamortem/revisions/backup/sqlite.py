@@ -39,11 +39,12 @@ def copy_out(connection: BaseDatabaseWrapper, part: Path, say: Callable[[str], N
                 source.backup(target)
             with _opened(part, "rw") as target:
                 target.execute("PRAGMA journal_mode=DELETE")  # one file, and nothing beside it
+            say("Reading it back …")
             with _opened(part, "ro") as copy:
                 if found := _damage(copy):
                     raise BackupFailed(
                         f"SQLite finds {live} damaged: {found}. Nothing was changed. To put an older backup "
-                        f"in its place, move {live} and {live}-wal aside, then: python manage.py db restore FILE"
+                        f"in its place, move {live} and {live}-wal aside, then restore it."
                     )
                 recorded, rows = _recorded(copy), _rows(copy)
             refuse_moved_schema(before, _recorded(source))
