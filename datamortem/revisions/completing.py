@@ -56,15 +56,13 @@ def complete(editor: Editor, model: type[Model], column: str | None = None) -> N
     """Add to a table that is there, or to one column of it, what it lacks. Raises Unfit, RowsInTheWay."""
     expected = _expected(editor, model)
     _refuse_unfit(_differences(editor, expected, column))
-    added: set[str] = set()
+    put_off: set[tuple[Part, tuple[str, ...]]] = set()
     if column is None:
-        added = _add_missing_columns(editor, model, expected)
+        put_off = _add_missing_columns(editor, model, expected)
     mends = [
         difference
         for difference in _differences(editor, expected, column)
-        if _is_mendable(difference)
-        # The editor has put off what belongs to columns it has just added.
-        and not (editor.connection.vendor != "sqlite" and set(difference.columns) <= added)
+        if _is_mendable(difference) and (difference.part, difference.columns) not in put_off
     ]
     for difference in mends:
         _refuse_rows(editor, expected, difference)
@@ -152,7 +150,10 @@ def _refuse_unfit(differences: Sequence[Difference]) -> None:
         raise Unfit(f"What is there is something else than the migrations expect, and stays: {told}")
 
 
-def _add_missing_columns(editor: Editor, model: type[Model], expected: Table) -> set[str]:
+def _add_missing_columns(
+    editor: Editor, model: type[Model], expected: Table
+) -> set[tuple[Part, tuple[str, ...]]]:
+    """Add them, and return the parts that the editor has put off to the end of the migration."""
     there = live_columns(editor, expected.name)
     fields: list[AnyField] = list(model._meta.local_concrete_fields)
     missing = [f for f in fields if _same(editor, f.column) not in there]
@@ -162,7 +163,18 @@ def _add_missing_columns(editor: Editor, model: type[Model], expected: Table) ->
             _add_bare_column(editor, expected.name, field)  # the rebuild that follows does the rest
         else:
             editor.add_field(model, field)
-    return {field.column for field in missing}
+    if editor.connection.vendor == "sqlite":
+        return set()
+    return {
+        (part, (field.column,))
+        for field in missing
+        for part, is_its_own in (
+            (Part.UNIQUE, field.unique),
+            (Part.INDEX, field.db_index),
+            (Part.FOREIGN_KEY, field.remote_field),
+        )
+        if is_its_own
+    }
 
 
 def _add_bare_column(editor: Editor, table: str, field: AnyField) -> None:
