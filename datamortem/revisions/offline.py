@@ -11,9 +11,10 @@ stands elsewhere it stops before anything is changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple, Protocol
+from functools import partial
+from typing import Any, Final, Protocol
 
 import django
 from django.db import migrations
@@ -63,15 +64,8 @@ class Writer(Protocol):
     def editor(self) -> Any:
         """Return a schema editor that collects its statements."""
 
-    def reach(self, migration: Migration, state: ProjectState) -> None:
-        """Take note that a migration is done before the walk begins."""
-
-
-class _Step(NamedTuple):
-    migration: Migration
-    undone: bool
-    #: Of the models, before the migration (both when it is applied and when it is undone).
-    state: ProjectState
+    def begin_at(self, state: ProjectState) -> None:
+        """Take note of what is there when the walk begins."""
 
 
 def named_range(graph: RevisionGraph, text: str | None) -> tuple[frozenset[str], frozenset[str]]:
@@ -114,6 +108,7 @@ class _Walk:
         self.start, self.end = start, end
         had = self._complete(start) if start else set()
         gets = self._complete(end)
+        self.gets: Final = gets
         self.had: Final = [node for node in graph.nodes if node in had]
         self.undone: Final = [node for node in reversed(self.had) if node not in gets]
         self.applied: Final = [node for node in graph.nodes if node in gets - had]
@@ -127,35 +122,43 @@ class _Walk:
 
     def written_by(self, writer: Writer) -> Iterator[str]:
         """Yield the statements."""
-        steps, before, after = self._steps(writer)
-        yield self._header(writer, steps, before, after)
+        state = self._state(self.had)
+        yield self._header(writer, state, self._state(n for n in self.graph.nodes if n in self.gets))
+        writer.begin_at(state)
         yield from writer.opening()
-        if not self.start and steps:
+        if not self.start and self.applied:
             yield from self._make_records(writer)
-        for step in steps:
-            yield from self._written_step(writer, step)
+        before = self._states_before(self.undone)
+        for node in self.undone:
+            migration = self.graph.migrations.nodes[node]
+            unapply = partial(migration.unapply, before[node])
+            yield self._written(writer, migration, unapply, undone=True)
+        undone = set(self.undone)
+        state = self._state(node for node in self.had if node not in undone)
+        for node in self.applied:
+            migration = self.graph.migrations.nodes[node]
+            yield self._written(writer, migration, partial(migration.apply, state), undone=False)
         yield from writer.closing()
 
-    def _steps(self, writer: Writer) -> tuple[list[_Step], ProjectState, ProjectState]:
-        """Return the migrations with the state each one begins with, and the states of both ends."""
-        nodes = self.graph.migrations.nodes
-        states: dict[Node, ProjectState] = {}
-        state = self.graph.loader.project_state([])
-        for node in self.had:
-            states[node] = state.clone()
-            writer.reach(nodes[node], states[node].clone())
-            state = nodes[node].mutate_state(state)
-        before = state.clone()
-        steps = [_Step(nodes[node], True, states[node]) for node in self.undone]
-        state = self.graph.loader.project_state([])
-        for node in (n for n in self.had if n not in set(self.undone)):
-            state = nodes[node].mutate_state(state)
-        for node in self.applied:
-            steps.append(_Step(nodes[node], False, state.clone()))
-            state = nodes[node].mutate_state(state)
-        return steps, before, state
+    def _state(self, nodes: Iterable[Node]) -> ProjectState:
+        return self.graph.loader.project_state(list(nodes))
 
-    def _header(self, writer: Writer, steps: list[_Step], before: ProjectState, after: ProjectState) -> str:
+    def _states_before(self, nodes: Iterable[Node]) -> dict[Node, ProjectState]:
+        """Return the state that each of these begins with, when all that is there is applied in order."""
+        wanted = set(nodes)
+        states: dict[Node, ProjectState] = {}
+        state = self._state([])
+        for node in self.had if wanted else []:
+            if node in wanted:
+                states[node] = state.clone()
+            state = self.graph.migrations.nodes[node].mutate_state(state, preserve=False)
+        return states
+
+    def _steps(self) -> Iterator[tuple[Migration, bool]]:
+        for nodes, undone in ((self.undone, True), (self.applied, False)):
+            yield from ((self.graph.migrations.nodes[node], undone) for node in nodes)
+
+    def _header(self, writer: Writer, before: ProjectState, after: ProjectState) -> str:
         vendor = writer.connection.display_name
         lines = [
             f"dataMortem, schema: from {self._called(self.start)} to {self._called(self.end)}, for {vendor}.",
@@ -167,16 +170,16 @@ class _Walk:
         if lost:
             lines += ["", "DESTROYS, with every value in it. Take a backup first:", *(f"  {i}" for i in lost)]
         missing = [
-            f"  {step.migration}: {_one_line(operation.describe())}"
-            for step in steps
-            for operation in step.migration.operations
-            if not operation.reduces_to_sql and _acts(operation, undone=step.undone)
+            f"  {migration}: {_one_line(operation.describe())}"
+            for migration, undone in self._steps()
+            for operation in migration.operations
+            if not operation.reduces_to_sql and _acts(operation, undone=undone)
         ]
         if missing:
             lines += ["", "NOT IN HERE, because it is Python and not SQL:", *missing]
-        if steps and not steps[-1].undone:
+        if self.applied:
             lines += ["", f"Afterwards: {_AFTERWARDS}"]
-        if not steps:
+        elif not self.undone:
             lines += ["", "Nothing to do."]
         return "".join(f"-- {line}".rstrip() + "\n" for line in lines)
 
@@ -199,46 +202,41 @@ class _Walk:
             ]
         )
 
-    def _written_step(self, writer: Writer, step: _Step) -> Iterator[str]:
-        migration = step.migration
+    def _written(self, writer: Writer, migration: Migration, act: Callable[..., Any], *, undone: bool) -> str:
         editor = writer.editor()
-        act = migration.unapply if step.undone else migration.apply
         try:
-            act(step.state, editor, collect_sql=True)
+            act(editor, collect_sql=True)
             done = _collected(editor)
         except AsksTheServer as asked:
             raise CannotWriteOffline(
                 f"{migration} looks at the live tables before it changes them, so its SQL cannot be written "
-                f"without a database. Nothing was written. Apply it with: python manage.py db "
-                f"{'downgrade' if step.undone else 'upgrade'}"
+                f"without a database. Nothing was written. Use instead: python manage.py db "
+                f"{'downgrade' if undone else 'upgrade'}"
             ) from asked
         except IrreversibleError as error:
             raise CannotWriteOffline(f"{error}. Nothing was written.") from error
         revision = getattr(migration, "revision", "")
-        yield "\n".join(
+        refusal = f"the database stands elsewhere: {migration} is not what follows"
+        return "\n".join(
             [
-                f"-- {'Undo' if step.undone else 'Apply'} {migration}{revision and f' [{revision}]'}",
+                f"-- {'Undo' if undone else 'Apply'} {migration}{revision and f' [{revision}]'}",
                 *([_BEGIN[writer.connection.vendor]] if migration.atomic else []),
-                writer.guard(
-                    self._expected(step), f"the database stands elsewhere: {migration} is not what follows"
-                ),
+                writer.guard(self._expected(migration, undone=undone), refusal),
                 *done,
-                _record(migration, undone=step.undone),
+                _record(migration, undone=undone),
                 *writer.before_commit(done),
                 *(["COMMIT;"] if migration.atomic else []),
                 "",
             ]
         )
 
-    def _expected(self, step: _Step) -> str:
+    def _expected(self, migration: Migration, *, undone: bool) -> str:
         """Return the condition that a database stands right before this step."""
-        node = (step.migration.app_label, step.migration.name)
+        node = (migration.app_label, migration.name)
         linked = self.graph.migrations.node_map[node]
-        there = [node] if step.undone else sorted(n.key for n in linked.parents)
-        absent = sorted(n.key for n in linked.children) if step.undone else [node]
-        wanted = [
-            f"{_count(nodes)} = {count}" for nodes, count in ((there, len(there)), (absent, 0)) if nodes
-        ]
+        there = [node] if undone else sorted(n.key for n in linked.parents)
+        absent = sorted(n.key for n in linked.children) if undone else [node]
+        wanted = [f"{_count(n)} = {count}" for n, count in ((there, len(there)), (absent, 0)) if n]
         return " AND ".join(wanted)
 
 
@@ -256,8 +254,8 @@ LOADING: Final = {
     ),
     "sqlite": (
         "Load it, while nothing else uses the database, with: sqlite3 -bail FILE.sqlite3 < THIS",
-        "A table is rebuilt only if it has no column that the migrations do not know: such a",
-        "column would be lost. Where this stops, use: python manage.py db upgrade (it keeps them).",
+        "A table is rebuilt only if it has no column, index or trigger that the migrations do not",
+        "know: it would be lost. Where this stops, use: python manage.py db upgrade (it keeps them).",
     ),
 }
 

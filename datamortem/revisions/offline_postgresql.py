@@ -8,7 +8,6 @@ from typing import Any, Final
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.postgresql import base, operations, schema
 from django.db.backends.postgresql.psycopg_any import get_adapters_template
-from django.db.migrations import Migration
 from django.db.migrations.state import ProjectState
 from django.db.models import Field, Model
 from psycopg.sql import quote
@@ -102,5 +101,5 @@ class PostgreSQLWriter:
         editor.atomic_migration, editor.deferred_sql = True, []
         return editor
 
-    def reach(self, migration: Migration, state: ProjectState) -> None:
+    def begin_at(self, state: ProjectState) -> None:
         """Nothing to do: the statements do not depend on it."""

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.migrations import Migration
 from django.db.migrations.state import ProjectState
 from django.db.models import Model
 
@@ -34,17 +33,24 @@ class _Editor(DatabaseSchemaEditor):
             cursor.execute(str(sql), params)
 
     def _remake_table(self, model: type[Model], *args: Any, **kwargs: Any) -> None:
-        self.collected_sql.append(self._no_other_columns(model._meta.db_table))
+        self.collected_sql.append(self._nothing_else_on(model._meta.db_table))
         super()._remake_table(model, *args, **kwargs)
 
-    def _no_other_columns(self, table: str) -> str:
-        with self.connection.cursor() as cursor:
-            names = [c.name for c in self.connection.introspection.get_table_description(cursor, table)]
-        known = ", ".join(self.quote_value(name) for name in names)
-        return (
-            'INSERT INTO temp."_guard" ("known") SELECT NOT EXISTS ('  # noqa: S608
-            f"SELECT 1 FROM pragma_table_info({self.quote_value(table)}) WHERE name NOT IN ({known}));"
+    def _nothing_else_on(self, table: str) -> str:
+        """Return the guard of a rebuild, which makes anew what the migrations know and nothing else."""
+        name = self.quote_value(table)
+        columns = self._unknown(f"pragma_table_info({name}) WHERE true")
+        others = self._unknown(
+            f"sqlite_master WHERE tbl_name = {name} AND type IN ('index', 'trigger') AND sql IS NOT NULL"
         )
+        return f'INSERT INTO temp."_guard" ("known") SELECT NOT EXISTS ({columns}) AND NOT EXISTS ({others});'
+
+    def _unknown(self, source: str) -> str:
+        """Return a query for what is in a source there and not here, by name."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"SELECT name FROM {source}")  # noqa: S608
+            names = ", ".join(sorted(self.quote_value(name) for (name,) in cursor.fetchall()))
+        return f"SELECT 1 FROM {source} AND name NOT IN ({names})"  # noqa: S608
 
 
 class SQLiteWriter:
@@ -71,7 +77,7 @@ class SQLiteWriter:
         """Return what rebuilding tables needs, and the table of the guards."""
         guard = _GUARD.format(
             stands="the database is not where this begins; nothing of the migration was done",
-            known="the table has a column that no migration knows and a rebuild would lose",
+            known="the table has a column, index or trigger that no migration knows and a rebuild would lose",
             refers="a row refers to one that is not there",
         )
         return [f"PRAGMA foreign_keys = OFF;\n{guard}"]
@@ -98,9 +104,10 @@ class SQLiteWriter:
         editor.atomic_migration, editor.deferred_sql = True, []  # in memory nothing needs a transaction
         return editor
 
-    def reach(self, migration: Migration, state: ProjectState) -> None:
-        """Execute a migration that is done before the walk begins."""
-        editor = self.editor()
-        migration.apply(state, editor, collect_sql=True)
-        for statement in editor.deferred_sql:
-            editor.execute(statement, None)
+    def begin_at(self, state: ProjectState) -> None:
+        """Make the tables that are there when the walk begins."""
+        with self.connection.schema_editor(atomic=False) as editor:
+            for model in state.apps.get_models():
+                if model._meta.managed and not model._meta.proxy:
+                    editor.create_model(model)
+        self.connection.disable_constraint_checking()
