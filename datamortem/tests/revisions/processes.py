@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,12 @@ class Process:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self.started = time.monotonic()
+        self._started = time.monotonic()
+
+    @property
+    def age(self) -> float:
+        """Seconds since its start."""
+        return time.monotonic() - self._started
 
     @property
     def is_running(self) -> bool:
@@ -64,6 +69,13 @@ class Process:
         """SIGKILL it, or it and its children."""
         if self.is_running:
             (os.killpg if children else os.kill)(self._popen.pid, signal.SIGKILL)
+
+    def killed(self, *, after: float, children: bool) -> Ended:
+        """Kill it that many seconds after its start, unless it ends before; return how it ended."""
+        while self.is_running and self.age < after:
+            time.sleep(0.002)
+        self.kill(children=children)
+        return self.wait()
 
     def wait(self, seconds: float = 180) -> Ended:
         """Return how it ended."""
@@ -87,28 +99,3 @@ def wait_until(holds: Callable[[], Any], *, seconds: float = 60, what: str = "it
     while not holds():
         assert time.monotonic() < end, f"{what} did not come to pass in {seconds} s"
         time.sleep(0.02)
-
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """A moment, counted from the start of the process, and whether its children die with it."""
-
-    after: float
-    children: bool
-
-
-def moments(count: int, *, first: float, last: float, seed: int) -> Iterable[Kill]:
-    """Return random moments between two, one in each of `count` equal parts."""
-    chance = random.Random(seed)
-    width = (last - first) / count
-    return [
-        Kill(first + width * (number + chance.random()), chance.random() < 0.5) for number in range(count)
-    ]
-
-
-def killed(process: Process, kill: Kill) -> Ended:
-    """Kill a process at a moment, unless it ends before, and return how it ended."""
-    while process.is_running and time.monotonic() < process.started + kill.after:
-        time.sleep(0.002)
-    process.kill(children=kill.children)
-    return process.wait()

@@ -14,6 +14,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
 from datamortem.revisions.errors import LockHeld
+from datamortem.revisions.graph import RevisionGraph
 from datamortem.revisions.live import drift
 from datamortem.revisions.lock import migration_lock
 from datamortem.tests.revisions.processes import wait_until
@@ -74,7 +75,7 @@ class Original:
         return Path(self._live)
 
     def _on_server(self, statement: str) -> None:
-        with connections["default"]._nodb_cursor() as cursor:  # type: ignore[attr-defined]
+        with connections["default"]._nodb_cursor() as cursor:
             cursor.execute(statement)
 
 
@@ -121,7 +122,7 @@ def fill(connection: BaseDatabaseWrapper, *, cases: int = 50) -> None:
             "INSERT INTO events (id, ts, source, message, case_id, evidence_uid, score, created_at_utc)"
             " VALUES (%s, %s, 'log', %s, %s, %s, %s, %s)",
             [
-                (n, _AT, f"message {n}\n\t'\"", f"ir/{n}-é", f"ev-{n}", n / 3, _AT)
+                (n, _AT, f"message {n}\n\t'\"", f"ir/{n}-é", f"ev-{n}", n % 3, _AT)
                 for n in range(1, cases + 1)
             ],
         )
@@ -140,8 +141,8 @@ def at_branch_point(scratch: Scratch) -> None:
 
 def at_head(scratch: Scratch) -> None:
     """Bring an empty database to the head, with rows and with values that a way back destroys."""
+    at_branch_point(scratch)
     scratch.manage("migrate", "--verbosity", "0")
-    fill(scratch.connection)
     with scratch.connection.cursor() as cursor:
         cursor.execute("UPDATE cases SET hedgedoc_slug = 'notes-' || id, title = 'Title'")
         cursor.execute("UPDATE users SET otp_secret = 'secret'")
@@ -216,6 +217,13 @@ def assert_at_head(scratch: Scratch) -> None:
         cursor.execute("SELECT count(*) FROM auth_permission")
         permissions = cursor.fetchone()[0]
     assert permissions >= 4 * 8, "the permissions of a migrated database were never made"
+
+
+def assert_at_branch_point(scratch: Scratch) -> None:
+    """Assert that exactly the revisions up to the branch point are applied."""
+    assert_consistent(scratch)
+    graph = RevisionGraph(scratch.connection)
+    assert graph.status().touched == graph.closure([BRANCH_POINT])
 
 
 def is_locked(scratch: Scratch) -> bool:

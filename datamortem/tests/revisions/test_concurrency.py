@@ -79,6 +79,7 @@ def test_a_migrator_waits_for_the_lock_no_longer_than_told_and_names_the_holder(
     assert recorded(scratch.connection) == []
 
 
+@pytest.mark.schema
 def test_a_migrator_that_waits_goes_on_as_soon_as_the_lock_is_free(scratch: Scratch) -> None:
     with migration_lock(scratch.connection, doing="a long change"):
         waiting = Process(scratch, "migrate")

@@ -1,0 +1,201 @@
+"""kill -9 while the schema changes: what is recorded is there, nothing else, and a second run ends it.
+
+DATAMORTEM_KILLS sets how many die of each kind; `make test-schema` kills 12 of each, the ordinary
+suite two. The seed of the random moments is printed; DATAMORTEM_SEED repeats it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from django.db.migrations.executor import MigrationExecutor
+
+from datamortem.revisions.backup import verify
+from datamortem.revisions.executor import Executor
+from datamortem.tests.revisions.processes import Ended, Process, wait_until
+from datamortem.tests.revisions.scratch import Scratch
+from datamortem.tests.revisions.states import (
+    BRANCH_POINT,
+    assert_at_branch_point,
+    assert_at_head,
+    assert_consistent,
+    at_branch_point,
+    at_head,
+    original,
+    recorded,
+    rows,
+    settled,
+)
+
+KILLS = int(os.environ.get("DATAMORTEM_KILLS", "12"))
+SEED = int(os.environ.get("DATAMORTEM_SEED", str(int.from_bytes(os.urandom(4)))))
+#: A migration whose foreign keys and indexes are deferred: Django records it after their commit.
+DEFERRING = ("admin", "0001_initial")
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """Where a database stands, the commands that walk it, and what must hold at the end."""
+
+    name: str
+    prepare: Callable[[Scratch], None]
+    commands: tuple[tuple[str, ...], ...]
+    arrived: Callable[[Scratch], None]
+
+
+def _empty(scratch: Scratch) -> None:
+    """Leave it as it was made."""
+
+
+DOWN = ("db", "downgrade", BRANCH_POINT, "--yes")
+UP = (("migrate",), ("db", "upgrade"))
+FRESH = Walk("fresh", _empty, UP, assert_at_head)
+FORWARDS = Walk("forwards", at_branch_point, UP, assert_at_head)
+BACKWARDS = Walk("backwards", at_head, (DOWN,), assert_at_branch_point)
+WALKS = pytest.mark.parametrize("walk", [FRESH, FORWARDS, BACKWARDS], ids=lambda walk: walk.name)
+
+
+class Killing:
+    """Kills walks of one kind and counts those that were survived."""
+
+    def __init__(self, scratch: Scratch, walk: Walk) -> None:
+        walk.prepare(scratch)
+        self.scratch = scratch
+        self.walk = walk
+        self.survived = 0
+        self.before = rows(scratch.connection) if recorded(scratch.connection) else None
+
+    def survive(self, start: Callable[[tuple[str, ...]], Ended], command: tuple[str, ...]) -> bool:
+        """Start a command that dies, assert that all is well, finish it; return whether it died."""
+        ended = start(command)
+        if ended.status != -signal.SIGKILL:
+            assert ended.status == 0, ended
+            return False
+        settled(self.scratch)
+        assert_consistent(self.scratch)
+        self._assert_rows()
+        again = Process(self.scratch, *command).wait()
+        assert again.status == 0, f"{ended}\n\n{again}"
+        self.walk.arrived(self.scratch)
+        self._assert_rows()
+        self.survived += 1
+        return True
+
+    def _assert_rows(self) -> None:
+        if self.before is not None:
+            assert rows(self.scratch.connection) == self.before
+        for path in (self.scratch.home / "backups").glob("*.*"):
+            if path.suffix in (".dump", ".sqlite3"):
+                verify(path)
+
+    def times(self) -> tuple[float, float]:
+        """Return how long a command takes that has nothing to do, and one that goes all the way."""
+        start = time.monotonic()
+        assert Process(self.scratch, *self.walk.commands[0]).wait().status == 0
+        whole = time.monotonic() - start
+        start = time.monotonic()
+        assert Process(self.scratch, *self.walk.commands[0]).wait().status == 0
+        return time.monotonic() - start, whole
+
+
+def _random_kills(scratch: Scratch, walk: Walk, wanted: int) -> str:
+    chance = random.Random(f"{SEED} {walk.name}")
+    killing = Killing(scratch, walk)
+    with original(scratch) as kept:
+        idle, whole = killing.times()
+        for _ in range(3 * wanted):
+            kept.put_back()
+            after = chance.uniform(idle / 2, whole)
+            children = chance.random() < 0.5
+
+            def start(command: tuple[str, ...]) -> Ended:
+                return Process(scratch, *command).killed(after=after, children=children)  # noqa: B023
+
+            killing.survive(start, chance.choice(walk.commands))
+            if killing.survived == wanted:
+                break
+    return f"{walk.name}: {killing.survived} random kills survived (DATAMORTEM_SEED={SEED})"
+
+
+@pytest.mark.schema
+@WALKS
+def test_a_walk_killed_at_random_moments_is_finished_by_the_same_command(
+    scratch: Scratch, walk: Walk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figure = _random_kills(scratch, walk, KILLS)
+    with capsys.disabled():
+        sys.stdout.write(f"\n  {scratch.connection.vendor}, {figure}\n")
+
+
+def test_an_upgrade_killed_at_a_random_migration_is_finished_by_the_same_command(scratch: Scratch) -> None:
+    chance = random.Random(SEED)
+    killing = Killing(scratch, FORWARDS)
+
+    def start(command: tuple[str, ...]) -> Ended:
+        process = Process(scratch, *command)
+        begun = chance.randint(1, 8)
+        wait_until(lambda: process.said.count("Applying") >= begun, what="that migration")
+        return process.killed(
+            after=time.monotonic() - process.started + chance.uniform(0, 0.1), children=False
+        )
+
+    assert killing.survive(start, chance.choice(UP)), f"DATAMORTEM_SEED={SEED}"
+
+
+def _number_of(executor: MigrationExecutor) -> int:
+    """Return which migration in the executor's plan is the one that defers statements, from 1."""
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return 1 + [(migration.app_label, migration.name) for migration, _ in plan].index(DEFERRING)
+
+
+def test_a_migration_is_never_committed_without_its_record(scratch: Scratch) -> None:
+    killing = Killing(scratch, FORWARDS)
+    number = _number_of(Executor(scratch.connection))
+
+    def start(command: tuple[str, ...]) -> Ended:
+        return Process(scratch, *command, lab=["--die", f"before-record:{number}"]).wait()
+
+    assert killing.survive(start, ("db", "upgrade"))
+
+
+@pytest.mark.schema
+def test_with_the_stock_executor_the_same_kill_leaves_tables_without_a_record(scratch: Scratch) -> None:
+    number = _number_of(MigrationExecutor(scratch.connection))
+    Process(scratch, "migrate", lab=["--stock", "--die", f"before-record:{number}"]).wait()
+    assert DEFERRING not in recorded(scratch.connection)
+    with pytest.raises(AssertionError):
+        assert_consistent(scratch)
+    again = Process(scratch, "migrate", lab=["--stock"]).wait()
+    assert again.status != 0
+    assert "already exists" in again.said
+
+
+@pytest.mark.schema
+@pytest.mark.parametrize("point", ["before-record", "after-record", "after-commit"])
+@pytest.mark.parametrize("walk", [FORWARDS, BACKWARDS], ids=lambda walk: walk.name)
+def test_a_walk_killed_around_the_commit_of_each_migration(
+    scratch: Scratch, walk: Walk, point: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    killing = Killing(scratch, walk)
+    with original(scratch) as kept:
+        number, died = 0, True
+        while died:
+            number += 1
+            kept.put_back()
+
+            def start(command: tuple[str, ...]) -> Ended:
+                return Process(scratch, *command, lab=["--die", f"{point}:{number}"]).wait()  # noqa: B023
+
+            died = killing.survive(start, walk.commands[-1])
+    assert killing.survived > 5
+    with capsys.disabled():
+        sys.stdout.write(
+            f"\n  {scratch.connection.vendor}, {walk.name}, {point}: {killing.survived} kills survived\n"
+        )
