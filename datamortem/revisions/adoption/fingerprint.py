@@ -79,7 +79,7 @@ def in_steps(
         cursor.execute(f"SELECT min(id), max(id) FROM {_quoted(table.name)} WHERE {where}")  # noqa: S608
         first, last = cursor.fetchone()
     done = take(connection, table, columns, where="WHERE false")
-    for start in range(first or 0, (last or -1) + 1, _STEP):
+    for start in () if first is None else range(first, last + 1, _STEP):
         part = f"WHERE id >= {start} AND id < {start + _STEP} AND {where}"
         done += take(connection, table, columns, where=part)
         share = min(start + _STEP - first, last - first + 1) * 100 // (last - first + 1)
