@@ -142,9 +142,7 @@ def test_an_upgrade_killed_at_a_random_migration_is_finished_by_the_same_command
         process = Process(scratch, *command)
         begun = chance.randint(1, 8)
         wait_until(lambda: process.said.count("Applying") >= begun, what="that migration")
-        return process.killed(
-            after=time.monotonic() - process.started + chance.uniform(0, 0.1), children=False
-        )
+        return process.killed(after=process.age + chance.uniform(0, 0.1), children=False)
 
     assert killing.survive(start, chance.choice(UP)), f"DATAMORTEM_SEED={SEED}"
 
