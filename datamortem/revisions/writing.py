@@ -110,8 +110,10 @@ def write_merge(*, message: str, heads: Sequence[Revision] = (), dry_run: bool =
     for label in before:
         draft.add(graph, label, forks[label])
     done = {leaf for label in before for leaf in forks[label]}
-    ends = [*_leaves(graph, last, reach), *(tip for tip in tips if tip not in done)]
-    draft.add(graph, last, [*_last(graph, ends), *((m.app_label, m.name) for m in draft.migrations)])
+    # A leaf that only another app stands on is a leaf for Django all the same.
+    own = leaves[last] if last in forks else _last(graph, [*leaves[last], *tips])
+    ends = [*own, *(tip for tip in tips if tip not in done)]
+    draft.add(graph, last, [*ends, *((m.app_label, m.name) for m in draft.migrations)])
     return draft.write(graph, dry_run=dry_run)
 
 
