@@ -19,7 +19,8 @@ from datamortem.revisions.live import Table
 
 #: Column with the hashes that adoption prefixes.
 HASHES: Final = ("users", "hashed_password")
-_ROWS: Final = 50_000
+#: Rows that SQLite gives at once.
+_ROWS: Final = 1000
 #: Ids of one step of a long reading.
 _STEP: Final = 500_000
 
@@ -138,14 +139,16 @@ def of_sqlite(raw: Any, table: Table, names: tuple[str, ...], where: str = "") -
     usual, raw.text_factory = raw.text_factory, bytearray  # so text and blobs differ, and need no decoding
     try:
         values = ", ".join(_sqlite_value(table, name) for name in names)
-        cursor = raw.execute(f"SELECT {values} FROM {_quoted(table.name)} {where}")  # noqa: S608
+        order = "ORDER BY id" if number is not None else ""
+        cursor = raw.execute(f"SELECT {values} FROM {_quoted(table.name)} {where} {order}")  # noqa: S608
         total = rows = 0
         while batch := cursor.fetchmany(_ROWS):
             rows += len(batch)
-            for row in batch:
-                total += int.from_bytes(blake2b(repr(row).encode(), digest_size=16).digest())
+            # In order of their number rows are digested together, which is faster than one by one.
+            for part in [batch] if number is not None else batch:
+                total += int.from_bytes(blake2b(repr(part).encode(), digest_size=16).digest())
             if number is not None:
-                last = max([row[number] for row in batch] + ([] if last is None else [last]))
+                last = batch[-1][number]
     finally:
         raw.text_factory = usual
     return Fingerprint(table.name, names, rows, str(total), last)

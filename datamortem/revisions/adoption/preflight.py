@@ -21,9 +21,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from datamortem.revisions.adoption import sqlite_values
 from datamortem.revisions.adoption.findings import LABELS, SHOWN, Finding, blocking, quoted, value_text
 from datamortem.revisions.adoption.hashes import PREFIX, is_bcrypt
+from datamortem.revisions.adoption.records import within
 from datamortem.revisions.live import ForeignKey, Table
 
-__all__ = ["Finding", "blocking", "examine"]
+__all__ = ["Finding", "blocking", "examine", "orphans"]
 
 Tables = Mapping[str, Table]
 Query = Callable[[str], list[tuple[Any, ...]]]
@@ -49,6 +50,8 @@ class _Check:
     what: str
     remedy: str
     blocking: bool = True
+    #: A query that says faster whether there are any.
+    probe: str = ""
 
 
 def examine(connection: BaseDatabaseWrapper, wanted: Tables, actual: Tables) -> list[Finding]:
@@ -69,6 +72,13 @@ def examine(connection: BaseDatabaseWrapper, wanted: Tables, actual: Tables) -> 
         found += sqlite_values.examine(connection, wanted, actual)
     found += _dependants(wanted, actual)
     return sorted(found, key=lambda finding: not finding.blocking)
+
+
+def orphans(connection: BaseDatabaseWrapper, wanted: Tables, actual: Tables) -> list[Finding]:
+    """Return rows that name a row which is not there, by foreign keys nobody guarantees."""
+    with _querying(connection) as query:
+        checks = _orphans(connection.vendor, within(wanted, actual), actual)
+        return [finding for check in checks if (finding := _found(query, check, actual))]
 
 
 @contextmanager
@@ -92,6 +102,8 @@ def _querying(connection: BaseDatabaseWrapper) -> Iterator[Query]:
 
 
 def _found(query: Query, check: _Check, actual: Tables) -> Finding | None:
+    if check.probe and not query(check.probe)[0][0]:
+        return None
     ((count,),) = query(f"SELECT count(*) FROM {quoted(check.table)} WHERE {check.condition}")  # noqa: S608
     if not count:
         return None
@@ -117,6 +129,11 @@ def _bare(value: Any) -> str:
     return str(value) if value is None or str(value).isdecimal() else value_text(value)
 
 
+def _update(table: str, column: str, value: str = "…") -> str:
+    """Return the statement that mends a row, for the operator to complete."""
+    return f"UPDATE {table} SET {column} = {value} WHERE id = …"  # noqa: S608
+
+
 def _duplicates(wanted: Tables, actual: Tables) -> Iterator[_Check]:
     for name, table in wanted.items():
         here = actual[name]
@@ -135,7 +152,7 @@ def _duplicates(wanted: Tables, actual: Tables) -> Iterator[_Check]:
                 f" GROUP BY {listed} HAVING count(*) > 1)",
                 f"{', '.join(columns)} is the same as in another row, and must be unique",
                 f"Decide which row keeps it and give the others {_another(table, columns[0])}: "
-                f"UPDATE {name} SET {columns[0]} = … WHERE id = …",
+                + _update(name, columns[0]),
             )
 
 
@@ -163,20 +180,23 @@ def _link(key: ForeignKey) -> tuple[Any, ...]:
 def _orphans_of(here: Table, key: ForeignKey, actual: Tables) -> _Check:
     name, column = quoted(here.name), key.columns[0]
     given = " AND ".join(f"{name}.{quoted(own)} IS NOT NULL" for own in key.columns)
-    condition = given
+    condition, probe = given, ""
     parent = next((table for table in actual if table.lower() == key.table.lower()), None)
     if parent is not None:
         theirs = zip(key.columns, key.ref_columns or actual[parent].primary_key, strict=True)
         same = " AND ".join(f"other.{quoted(their)} = {name}.{quoted(own)}" for own, their in theirs)
         condition = f"{given} AND NOT EXISTS (SELECT 1 FROM {quoted(parent)} AS other WHERE {same})"  # noqa: S608
+        columns = ", ".join(map(quoted, key.columns))
+        distinct = f"(SELECT DISTINCT {columns} FROM {name}) AS {name}"  # noqa: S608
+        probe = f"SELECT EXISTS (SELECT 1 FROM {distinct} WHERE {condition})"  # noqa: S608
     mending = f"Bring back the row of {key.table} that is meant, or decide on another: "
     if here.columns[column].nullable:
         consequence = _CONSEQUENCES.get(column, "it names none then")
-        mending += f"UPDATE {here.name} SET {column} = NULL WHERE id = … ({consequence})"
+        mending += f"{_update(here.name, column, 'NULL')} ({consequence})"
     else:
-        mending += f"UPDATE {here.name} SET {column} = … WHERE id = …"
+        mending += _update(here.name, column)
     what = f"{', '.join(key.columns)} names a row of {key.table} that is not there"
-    return _Check(here.name, key.columns, condition, what, mending)
+    return _Check(here.name, key.columns, condition, what, mending, probe=probe)
 
 
 def _empty(wanted: Tables, actual: Tables) -> Iterator[_Check]:
@@ -188,7 +208,7 @@ def _empty(wanted: Tables, actual: Tables) -> Iterator[_Check]:
                     (column.name,),
                     f"{quoted(column.name)} IS NULL",
                     f"{column.name} is NULL, and must have a value",
-                    f"Give it one: UPDATE {name} SET {column.name} = … WHERE {column.name} IS NULL",
+                    f"Give it one: {_update(name, column.name)}",
                 )
 
 
@@ -204,7 +224,7 @@ def _times(wanted: Tables, actual: Tables) -> Iterator[_Check]:
                 (column.name,),
                 f"NOT ({c} >= '0001-01-01' AND {c} < '10000-01-01')",
                 f"{column.name} is a time outside of the years 1 to 9999, which could not be read",
-                f"Decide what it stands for: UPDATE {name} SET {column.name} = … WHERE id = …",
+                f"Decide what it stands for: {_update(name, column.name)}",
             )
 
 
@@ -215,7 +235,7 @@ def _users(vendor: str, actual: Tables) -> Iterator[_Check]:
         yield _Check(
             "users",
             ("hashed_password",),
-            f"hashed_password IS NOT NULL AND NOT {is_bcrypt(vendor)} AND hashed_password NOT LIKE '{PREFIX}$2%'",
+            f"NOT {is_bcrypt(vendor)} AND hashed_password NOT LIKE '{PREFIX}$2%'",
             "the password hash is not one of bcrypt's",
             "It is kept. They cannot sign in until they get a new password: "
             "python manage.py changepassword USERNAME",

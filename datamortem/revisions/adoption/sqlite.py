@@ -1,163 +1,115 @@
-"""What adoption does on SQLite: tables get the declarations Django would have given them, in place.
+"""How a SQLite database is held while it is taken over: others read on, writers wait once, and not long.
 
-What differs is text alone: names of types with the same affinity, DEFERRABLE, AUTOINCREMENT, NOT
-NULL that holds already. SQLite keeps that text in `sqlite_schema` and describes how to change it
-where the stored content stays the same (lang_altertable, section 7). So no row is copied, whatever
-the size of the table. What needs structure has been done before, by the operations of the
-migrations. Columns that Django does not know keep their definition.
+Everything that takes long is read before the lock. SQLite tells whether anybody else has written
+since (`data_version`); if so, it is read again, and after a few times adoption gives up.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from datamortem.revisions import live
-from datamortem.revisions.adoption.records import LATER_DEFAULTS, within
-from datamortem.revisions.live import Difference, Level, Table
-from datamortem.revisions.live.types import affinity
-from datamortem.sqlite3.statement import TableStatement, Tokens, table_statement, text
+from datamortem.revisions.errors import Blocked
+from datamortem.revisions.executor import whole_transaction
 
-#: Rows from which a table's fingerprint is not repeated under the lock.
+#: Rows from which a table is not read under the lock.
 LARGE: Final = 200_000
-#: Parts of a column's definition that decide what is stored or how it is found.
-_STORED: Final = frozenset({"COLLATE", "GENERATED", "AS"})
+#: How long a process that is writing is waited for, in seconds.
+WAIT: Final = 30.0
+_PAUSE: Final = 0.2
+_WRITING: Final = (
+    sqlite3.SQLITE_INSERT,
+    sqlite3.SQLITE_UPDATE,
+    sqlite3.SQLITE_DELETE,
+    sqlite3.SQLITE_DROP_TABLE,
+)
 
 
-def reader(connection: BaseDatabaseWrapper) -> sqlite3.Connection:
-    """Open the database for reading, beside the connection that will change it."""
-    path = Path(connection.settings_dict["NAME"]).resolve()
-    return sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=30, isolation_level=None)
+@contextmanager
+def as_it_is(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Open the file without what is set for work, since changing its journal changes the file."""
+    options = connection.settings_dict["OPTIONS"]
+    if connection.vendor != "sqlite" or connection.connection is not None:
+        yield
+        return
+    connection.settings_dict["OPTIONS"] = {n: o for n, o in options.items() if n != "init_command"}
+    try:
+        connect(connection)
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict["OPTIONS"] = options
 
 
-def data_version(raw: sqlite3.Connection) -> int:
+def connect(connection: BaseDatabaseWrapper, wait: float = WAIT) -> None:
+    """Open the database, once whoever is writing lets it. Raises Blocked."""
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            connection.ensure_connection()
+        except OperationalError as error:
+            if "locked" in str(error) and time.monotonic() < deadline:
+                time.sleep(_PAUSE)  # SQLite itself does not wait to change the journal of a file
+                continue
+            raise _refused(connection, error, wait) from error
+        return
+
+
+def _refused(connection: BaseDatabaseWrapper, error: Exception, wait: float) -> Blocked:
+    path = Path(connection.settings_dict["NAME"])
+    if "locked" in str(error):
+        return Blocked(
+            f"Another process is using {path} and did not let go of it for {wait:g} s. Nothing was changed. "
+            "Stop the old system, then try again."
+        )
+    return Blocked(
+        f"{path} cannot be opened for writing: {error}. Nothing was changed. The file and its directory must "
+        "belong to whoever runs this."
+    )
+
+
+def data_version(connection: BaseDatabaseWrapper) -> int:
     """Return a number that changes when another connection has committed something."""
-    with closing(raw.execute("PRAGMA data_version")) as cursor:
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA data_version")
         return int(cursor.fetchone()[0])
 
 
-def bridge(
-    connection: BaseDatabaseWrapper, wanted: Mapping[str, Table]
-) -> Iterator[tuple[Difference, tuple[str, ...]]]:
-    """Give the tables Django's declarations; yield what was done. Inside the caller's transaction."""
-    actual = live.read(connection)
-    expected = within(wanted, actual)
+@contextmanager
+def write_lock(connection: BaseDatabaseWrapper) -> Iterator[set[str]]:
+    """One transaction in which nobody else writes; gives the names of tables whose rows it writes.
+
+    Django's editor checks the foreign keys of the whole database whenever it is done, which takes
+    seconds where millions of rows are; here that is for the caller, once. Raises Blocked.
+    """
+    raw: Any = connection.connection
+    touched: set[str] = set()
+
+    def note(action: int, name: str | None, *_: str | None) -> int:
+        if action in _WRITING and name:
+            touched.add(name)
+        return sqlite3.SQLITE_OK
+
     with connection.cursor() as cursor:
-        for name in sorted(expected):
-            yield from _plain_times(cursor, actual[name])
-            yield from _drop_redundant(cursor, actual[name])
-        declared = {n: declaration(actual[n], expected[n]) for n in sorted(expected)}
-        _declare(cursor, {n: sql for n, sql in declared.items() if sql != actual[n].sql})
-        for name, sql in declared.items():
-            if sql != actual[name].sql:
-                _number_above(cursor, actual[name])
-                what = "declared as Django declares it; no row was touched"
-                yield Difference(Level.BRIDGE, name, what, ""), (sql,)
-
-
-def _plain_times(cursor: Any, table: Table) -> Iterator[tuple[Difference, tuple[str, ...]]]:
-    """Write whole seconds as Django does, without ".000000", so that looking for one finds it."""
-    for column in table.columns.values():
-        if column.type.startswith(("datetime", "timestamp")):
-            quoted = f'"{column.name}"'
-            statement = (
-                f'UPDATE "{table.name}" SET {quoted} = substr({quoted}, 1, length({quoted}) - 7)'  # noqa: S608
-                f" WHERE typeof({quoted}) = 'text' AND substr({quoted}, -7) = '.000000'"
-            )
-            cursor.execute(statement)
-            if cursor.rowcount > 0:
-                what = f"{column.name}: {cursor.rowcount:,} whole seconds written as Django writes them"
-                yield Difference(Level.BRIDGE, table.name, what, ""), (statement,)
-
-
-def _drop_redundant(cursor: Any, table: Table) -> Iterator[tuple[Difference, tuple[str, ...]]]:
-    for index in table.indexes:
-        if index.columns == table.primary_key and not index.condition:
-            statement = f'DROP INDEX "{index.name}"'
-            cursor.execute(statement)
-            yield Difference(Level.BRIDGE, table.name, f"redundant index {index.name}", ""), (statement,)
-
-
-def declaration(actual: Table, wanted: Table) -> str:
-    """Return the CREATE TABLE of a table, with the wanted definitions where only words differ."""
-    here, there = table_statement(actual.sql), table_statement(wanted.sql)
-    known = {name.lower(): (name, part) for name, part in there.columns.items()}
-    columns = []
-    adopted: set[str] = set()
-    for name, part in here.columns.items():
-        match = known.get(name.lower())
-        if match and _same_content(actual, name, part, wanted, match[0]):
-            adopted.add(name.lower())
-            columns.append(_definition(wanted.sql, match[1], keep_unique=_says(part, "UNIQUE")))
-        else:
-            columns.append(_with_default(actual, name, text(actual.sql, part)))
-    kept = [text(actual.sql, part) for part in here.constraints if not _replaced(part, adopted)]
-    return f'CREATE TABLE "{actual.name}" ({", ".join([*columns, *kept])}){_options(here)}'
-
-
-def _options(statement: TableStatement) -> str:
-    return f" {statement.options}" if statement.options else ""
-
-
-def _same_content(actual: Table, name: str, part: Tokens, wanted: Table, wanted_name: str) -> bool:
-    had, gets = actual.columns.get(name), wanted.columns.get(wanted_name)
-    if had is None or gets is None or _STORED & {token.word for token in part}:
-        return False
-    if actual.primary_key == (name,) and had.type != "integer":
-        return False  # no alias of the row id, so not the same on disk
-    return affinity(had.type) == affinity(gets.type)
-
-
-def _says(part: Tokens, word: str) -> bool:
-    return any(token.word == word for token in part)
-
-
-def _definition(sql: str, part: Tokens, *, keep_unique: bool) -> str:
-    """Return a definition without UNIQUE: an index says so here, and UNIQUE would want another."""
-    if keep_unique:
-        return text(sql, part)
-    return " ".join(sql[token.start : token.end] for token in part if token.word != "UNIQUE")
-
-
-def _with_default(table: Table, name: str, definition: str) -> str:
-    """Return the definition of an unknown column; the old system's own default lets Django add rows."""
-    default = LATER_DEFAULTS.get((table.name, name))
-    return (
-        f"{definition} DEFAULT {default}" if default and table.columns[name].default is None else definition
-    )
-
-
-def _replaced(part: Tokens, adopted: set[str]) -> bool:
-    """Whether a constraint of the table stands in the definitions of columns now."""
-    opening = next(n for n, token in enumerate(part) if token.text == "(")
-    closing_ = next(n for n, token in enumerate(part) if n > opening and token.text == ")")
-    columns = [token.name.lower() for token in part[opening + 1 : closing_] if token.name]
-    one = len(columns) == 1 and columns[0] in adopted
-    return one and (_says(part[:opening], "PRIMARY") or _says(part[:opening], "FOREIGN"))
-
-
-def _declare(cursor: Any, declarations: Mapping[str, str]) -> None:
-    if not declarations:
-        return
-    cursor.execute("PRAGMA schema_version")
-    (version,) = cursor.fetchone()
-    cursor.execute("PRAGMA writable_schema = ON")
-    for name, sql in declarations.items():
-        cursor.execute("UPDATE sqlite_master SET sql = %s WHERE type = 'table' AND name = %s", [sql, name])
-    cursor.execute(f"PRAGMA schema_version = {version + 1}")  # other connections read it anew
-    cursor.execute("PRAGMA writable_schema = RESET")  # and so does this one
-
-
-def _number_above(cursor: Any, table: Table) -> None:
-    """Let new rows be numbered above all that are there."""
-    (key,) = table.primary_key
-    cursor.execute("DELETE FROM sqlite_sequence WHERE name = %s", [table.name])
-    cursor.execute(
-        f'INSERT INTO sqlite_sequence (name, seq) SELECT %s, coalesce(max("{key}"), 0) FROM "{table.name}"',  # noqa: S608
-        [table.name],
-    )
+        cursor.execute("PRAGMA synchronous = FULL")  # what is said to be done has reached the disk
+    inside = False
+    connection.check_constraints = lambda table_names=None: None  # type: ignore[method-assign]
+    raw.set_authorizer(note)
+    try:
+        with whole_transaction(connection):
+            inside = True
+            yield touched
+    except OperationalError as error:
+        if inside:
+            raise
+        raise _refused(connection, error, WAIT) from error
+    finally:
+        raw.set_authorizer(None)
+        del connection.check_constraints

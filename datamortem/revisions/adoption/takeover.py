@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -16,10 +15,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.timezone import now
 
 from datamortem.revisions import live
-from datamortem.revisions.adoption import postgresql, sqlite
+from datamortem.revisions.adoption import declaring, postgresql, sqlite
 from datamortem.revisions.adoption.claim import DOCUMENTED_HEAD, Claim, read_claim
-from datamortem.revisions.adoption.fingerprint import Fingerprint, Say, exact_text, in_steps, of_sqlite, take
-from datamortem.revisions.adoption.preflight import Finding, blocking, examine
+from datamortem.revisions.adoption.fingerprint import Fingerprint, Say, exact_text, in_steps, take
+from datamortem.revisions.adoption.hashes import PREFIX, is_bcrypt
+from datamortem.revisions.adoption.postgresql import RowsChanged
+from datamortem.revisions.adoption.preflight import Finding, blocking, examine, orphans
 from datamortem.revisions.adoption.records import (
     Recorded,
     apply_foreign,
@@ -228,7 +229,7 @@ def _on_postgresql(connection: BaseDatabaseWrapper, found: Found, done: Done, sa
             with short_lock_waits(connection):
                 when_free(connection, convert, what="Adoption")
             return
-        except postgresql.RowsChanged:
+        except RowsChanged:
             if attempt == _TRIES:
                 raise
             say("Rows were changed meanwhile: reading again.")
@@ -236,27 +237,32 @@ def _on_postgresql(connection: BaseDatabaseWrapper, found: Found, done: Done, sa
 
 def _on_sqlite(connection: BaseDatabaseWrapper, found: Found, done: Done, say: Say) -> None:
     large = {name: found.tables[name] for name in sorted(found.large)}
-    with closing(sqlite.reader(connection)) as raw:
-        for attempt in range(1, _TRIES + 1):
-            version = sqlite.data_version(raw)
-            before = {name: of_sqlite(raw, table, tuple(table.columns)) for name, table in large.items()}
-            with whole_transaction(connection):
-                since = time.monotonic()
-                if sqlite.data_version(raw) == version:
-                    apply_foreign(connection, RevisionGraph(connection), found.claim.revisions)
-                    _convert(connection, found, done, before)
-                    break
-            if attempt == _TRIES:
-                raise postgresql.RowsChanged(
-                    "The database was changed while it was read. Nothing was changed by adoption. Stop the old "
-                    "system, then try again."
-                )
-            say("The database was changed meanwhile: reading again.")
-        done.locked_seconds = time.monotonic() - since
+    for attempt in range(1, _TRIES + 1):
+        if large:
+            say("Reading the values of large tables; nobody waits for it.")
+        version = sqlite.data_version(connection)
+        before = {name: in_steps(connection, table, say) for name, table in large.items()}
+        with sqlite.write_lock(connection) as touched:
+            since = time.monotonic()
+            if not large or sqlite.data_version(connection) == version:
+                apply_foreign(connection, RevisionGraph(connection), found.claim.revisions)
+                _convert(connection, found, done, before, touched)
+                break
+        if attempt == _TRIES:
+            raise RowsChanged(
+                "The database was changed each time it was read. Nothing was changed by adoption. "
+                "Stop the old system, then try again."
+            )
+        say("The database was changed meanwhile: reading again.")
+    done.locked_seconds = time.monotonic() - since
 
 
 def _convert(
-    connection: BaseDatabaseWrapper, found: Found, done: Done, large: dict[str, Fingerprint]
+    connection: BaseDatabaseWrapper,
+    found: Found,
+    done: Done,
+    large: dict[str, Fingerprint],
+    touched: Collection[str] = (),
 ) -> None:
     """Convert, record, verify and fence, inside the transaction and under the locks."""
     graph = RevisionGraph(connection)
@@ -269,7 +275,8 @@ def _convert(
     if connection.vendor == "postgresql":
         done.bridged = list(postgresql.bridge(connection, wanted, found.large))
     else:
-        done.bridged = list(sqlite.bridge(connection, wanted))
+        rewritten = set(touched) & large.keys()  # by completing them
+        done.bridged = list(declaring.bridge(connection, wanted, found.large))
     left = [
         difference
         for difference in differences(connection, graph, wanted_nodes(graph, found.claim.revisions))
@@ -280,9 +287,13 @@ def _convert(
             "This cannot be converted; everything was rolled back:\n"
             + "\n".join(f"  {difference} What to do: {difference.remedy}" for difference in left)
         )
-    connection.check_constraints()
     now_there = live.read(connection)
-    for name in small:
+    if connection.vendor == "postgresql":
+        rewritten = set()
+        connection.check_constraints()
+    elif lost := orphans(connection, wanted, now_there):
+        raise CannotAdopt("\n".join(map(str, lost)))
+    for name in [*small, *rewritten]:
         before = done.fingerprints[name]
         after = take(connection, now_there[name], before.columns)
         if after != before:
@@ -299,7 +310,8 @@ def _prefix_hashes(connection: BaseDatabaseWrapper, found: Found) -> int:
         return 0
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE users SET hashed_password = 'bcrypt$' || hashed_password WHERE hashed_password LIKE '$2_$%'"
+            f"UPDATE users SET hashed_password = '{PREFIX}' || hashed_password"  # noqa: S608
+            f" WHERE {is_bcrypt(connection.vendor)}"
         )
         return int(cursor.rowcount)
 
@@ -352,6 +364,9 @@ def finish(connection: BaseDatabaseWrapper, say: Say = lambda text: None) -> Non
     recorded = [n for n in graph.nodes if n in (graph.loader.applied_migrations or {}) and n[0] in graph.apps]
     if connection.vendor == "postgresql":
         postgresql.finish(connection, differences(connection, graph, recorded), say)
+    else:
+        documented = graph.loader.project_state(wanted_nodes(graph, graph.closure([DOCUMENTED_HEAD])))
+        declaring.finish(connection, live.expected(connection, documented, settings.REVISION_APPS), say)
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT to_confirm FROM {KEPT_VERSIONS} LIMIT 1")  # noqa: S608
         (kept,) = cursor.fetchone()

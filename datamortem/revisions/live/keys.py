@@ -260,7 +260,7 @@ class Keys:
     ) -> Difference:
         sqlite = self.vendor == "sqlite"
         mending = REMAKE if sqlite and not also_sqlite else remedy(statements)
-        mends = () if sqlite else statements
+        mends = () if sqlite and not also_sqlite else statements
         return Difference(level, self.wanted.name, what, mending, columns, mends, part, absent)
 
     def _extra(self, part: Part, what: str, columns: tuple[str, ...]) -> Difference:
