@@ -8,6 +8,7 @@ process commits: a failure, or a kill of any process, leaves the old state.
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -67,6 +68,8 @@ def dump(connection: BaseDatabaseWrapper, part: Path, file: BinaryIO, say: Calla
         cursor.execute("SHOW server_version")
         (server_version,) = cursor.fetchone()
         say(f"Dumping {connection.settings_dict['NAME']} ({size} bytes on the server) …")
+        if (free := shutil.disk_usage(part.parent).free) < size:
+            say(f"Only {free} bytes are free in {part.parent}: enough only if the dump is that much smaller.")
         _pg_dump(connection, clients, snapshot, schemas, file)
         recorded = _recorded(own)
         refuse_moved_schema(before, recorded)

@@ -23,6 +23,13 @@ from datamortem.revisions.backup.sidecar import Sidecar
 #: How long a restore waits for each table that others use, in milliseconds.
 LOCK_WAIT: Final = 10_000
 
+#: What psql answers once it has committed: an end of its input without an error proves nothing.
+_DONE: Final = b"restored by datamortem"
+_PUBLISHED: Final = """
+    SELECT string_agg(DISTINCT p.pubname || ' (' || c.relname || ')', ', ')
+    FROM pg_publication p JOIN pg_publication_rel r ON r.prpubid = p.oid JOIN pg_class c ON c.oid = r.prrelid
+    WHERE c.relnamespace = ANY(%s::regnamespace[])
+"""
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 _DEADLOCK: Final = "40P01"
 #: Not part of a restore: the schemas are there, and what the administrator set for them stays.
@@ -145,41 +152,62 @@ def replace(
     say: Callable[[str], None],
 ) -> None:
     """Drop what is there and load the dump, in one transaction. Raises RestoreFailed."""
-    connection.close()  # it may remember tables that are gone
     options = _ownership(connection, sidecar, say)
     known = _known_settings(connection)
-    connection.close()
+    _tell_publications(connection, sidecar, say)
+    connection.close()  # it may remember tables that are gone
     with tempfile.TemporaryDirectory() as room, tempfile.TemporaryFile() as said:
         chosen = Path(room) / "list"
         kept = [line for line in contents_list(clients, path) if not _LEFT_OUT.match(line)]
         chosen.write_text("\n".join(kept) + "\n", encoding="utf-8")
         command = clients.command("pg_restore", "-f", "-", f"--use-list={chosen}", *options, str(path))
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": said}
         with (
-            _psql(clients, said) as psql,
-            _running(command, clients, stdout=subprocess.PIPE, stderr=said) as source,
+            (Path(room) / "answers").open("w+b") as answers,
+            _psql(clients, answers, said) as psql,
+            _running(command, clients, **streams) as source,
         ):
-            assert psql.stdin is not None  # noqa: S101 -- both are pipes
-            assert source.stdout is not None  # noqa: S101
-            try:
-                say("Dropping what is there …")
-                psql.stdin.write(_begin(connection, sidecar, clients).encode())
-                psql.stdin.flush()
-                say("Loading the backup …")
-                _load(source.stdout, psql.stdin, known)
-                if source.wait() == 0:
-                    say("Comparing rows …")
-                    psql.stdin.write(_commit(sidecar).encode())
-                psql.stdin.close()
-            except BrokenPipeError:  # psql gave up; it says why
-                with suppress(BrokenPipeError):
-                    psql.stdin.close()
+            asked = _feed(psql, source, sidecar, clients, known, say)
             psql.wait()
-            if source.poll() or psql.returncode:
-                raise RestoreFailed(_why(connection, path, sidecar, told(said)))
+            answers.seek(0)
+            done = answers.read().splitlines()[-1:] == [_DONE]
+        if not done:
+            raise RestoreFailed(
+                _why(connection, path, sidecar, told(said), unsure=asked and psql.returncode == 2)
+            )
     say("Restored.")
 
 
-def _begin(connection: BaseDatabaseWrapper, sidecar: Sidecar, clients: Clients) -> str:
+def _feed(
+    psql: subprocess.Popen[bytes],
+    source: subprocess.Popen[bytes],
+    sidecar: Sidecar,
+    clients: Clients,
+    known: frozenset[bytes],
+    say: Callable[[str], None],
+) -> bool:
+    """Give psql all it has to do; return whether it was asked to commit, as only a whole dump is."""
+    assert psql.stdin is not None  # noqa: S101 -- both are pipes
+    assert source.stdout is not None  # noqa: S101
+    asked = False
+    try:
+        say("Dropping what is there …")
+        psql.stdin.write(_begin(sidecar, clients).encode())
+        psql.stdin.flush()
+        say("Loading the backup …")
+        _load(source.stdout, psql.stdin, known)
+        if source.wait() == 0:
+            say("Comparing rows …")
+            asked = True
+            psql.stdin.write(_commit(sidecar).encode())
+        psql.stdin.close()
+    except BrokenPipeError:  # psql gave up; it says why
+        with suppress(BrokenPipeError):
+            psql.stdin.close()
+    return asked
+
+
+def _begin(sidecar: Sidecar, clients: Clients) -> str:
     role = sql.SQL("SET ROLE {};\n").format(sql.Identifier(clients.role)).as_string() if clients.role else ""
     return (
         f"BEGIN;\n{role}SET LOCAL lock_timeout = {LOCK_WAIT};\nSET LOCAL statement_timeout = 0;\n"
@@ -189,7 +217,10 @@ def _begin(connection: BaseDatabaseWrapper, sidecar: Sidecar, clients: Clients) 
 
 def _commit(sidecar: Sidecar) -> str:
     rows = json.dumps(sidecar.rows)
-    return _filled(_COMPARE, schemas=_regnamespaces(sidecar), rows=rows) + "COMMIT;\n"
+    return (
+        _filled(_COMPARE, schemas=_regnamespaces(sidecar), rows=rows)
+        + f"COMMIT;\nSELECT '{_DONE.decode()}';\n"
+    )
 
 
 def _regnamespaces(sidecar: Sidecar) -> list[str]:
@@ -238,7 +269,20 @@ def _ownership(connection: BaseDatabaseWrapper, sidecar: Sidecar, say: Callable[
     return options
 
 
-def _why(connection: BaseDatabaseWrapper, path: Path, sidecar: Sidecar, text: str) -> str:
+def _tell_publications(connection: BaseDatabaseWrapper, sidecar: Sidecar, say: Callable[[str], None]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_PUBLISHED, [_regnamespaces(sidecar)])
+        (published,) = cursor.fetchone()
+    if published:
+        say(f"The tables leave these publications, add them again: {published}")
+
+
+def _why(connection: BaseDatabaseWrapper, path: Path, sidecar: Sidecar, text: str, *, unsure: bool) -> str:
+    if unsure:
+        return (
+            f"The connection broke while {path} was being committed ({text}): all of it is restored, or "
+            "nothing. Look with: python manage.py db current"
+        )
     if sqlstate(text) in (_LOCK_NOT_AVAILABLE, _DEADLOCK):
         found = holders(connection, sidecar.schemas)
         return (
@@ -250,11 +294,22 @@ def _why(connection: BaseDatabaseWrapper, path: Path, sidecar: Sidecar, text: st
 
 
 @contextmanager
-def _psql(clients: Clients, said: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+def _psql(clients: Clients, answers: IO[bytes], said: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     command = clients.command(
-        "psql", "-X", "-q", "--no-password", "-v", "ON_ERROR_STOP=1", "-v", "VERBOSITY=verbose", "-f", "-"
+        "psql",
+        "-X",
+        "-q",
+        "-A",
+        "-t",
+        "--no-password",
+        "-v",
+        "ON_ERROR_STOP=1",
+        "-v",
+        "VERBOSITY=verbose",
+        "-f",
+        "-",
     )
-    with _running(command, clients, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said) as psql:
+    with _running(command, clients, stdin=subprocess.PIPE, stdout=answers, stderr=said) as psql:
         yield psql
 
 

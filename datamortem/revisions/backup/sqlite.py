@@ -82,6 +82,7 @@ def copy_in(
                 f"{path} was put back, but {live} does not hold the rows that its sidecar lists: somebody "
                 "may have written meanwhile. Stop everything that uses the database, then restore again."
             )
+        restored.execute("PRAGMA busy_timeout=0")  # whoever still reads the old state is not waited for
         restored.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 

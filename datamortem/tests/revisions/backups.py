@@ -125,22 +125,35 @@ def next_id(scratch: Scratch) -> int:
         return int(cursor.fetchone()[0])
 
 
+_START = (
+    "import os, signal, sys; os.environ['DJANGO_SETTINGS_MODULE'] = 'datamortem.settings'\n"
+    "import django; django.setup()\n"
+    "from pathlib import Path\n"
+    "from django.db import connection\n"
+    "from datamortem.revisions import backup\n"
+    "def die_at(word):\n"
+    "    return lambda text: os.kill(os.getpid(), signal.SIGKILL) if text.startswith(word) else None\n"
+)
+
+
 def run_python(scratch: Scratch, code: str) -> subprocess.CompletedProcess[str]:
     """Run code in a process of its own, with Django set up on the scratch database."""
-    start = (
-        "import os, signal, sys; os.environ['DJANGO_SETTINGS_MODULE'] = 'datamortem.settings'\n"
-        "import django; django.setup()\n"
-        "from pathlib import Path\n"
-        "from django.db import connection\n"
-        "from datamortem.revisions import backup\n"
-        "def die_at(word):\n"
-        "    return lambda text: os.kill(os.getpid(), signal.SIGKILL) if text.startswith(word) else None\n"
-    )
     return subprocess.run(
-        [scratch.python, "-c", start + code],
+        [scratch.python, "-c", _START + code],
         cwd=settings.BASE_DIR,
         env=scratch.environment,
         capture_output=True,
         text=True,
         check=False,
+    )
+
+
+def started(scratch: Scratch, code: str) -> subprocess.Popen[str]:
+    """Start what `run_python` would run; leaving it as a context waits for its end."""
+    return subprocess.Popen(
+        [scratch.python, "-c", _START + code],
+        cwd=settings.BASE_DIR,
+        env=scratch.environment,
+        stdout=subprocess.PIPE,
+        text=True,
     )

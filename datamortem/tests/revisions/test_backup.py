@@ -8,8 +8,10 @@ import random
 import shutil
 import signal
 import stat
+import subprocess
 import threading
 from collections import namedtuple
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +30,7 @@ from datamortem.revisions.backup import (
     verify,
 )
 from datamortem.revisions.backup.clients import clients_for, environment_for
-from datamortem.tests.revisions.backups import fill, run_python, state
+from datamortem.tests.revisions.backups import execute, fill, run_python, state
 from datamortem.tests.revisions.scratch import Scratch
 
 
@@ -181,6 +183,36 @@ def test_a_file_that_grows_beyond_its_limit_is_removed_and_told(filled: Scratch,
     assert "could not be written" in done.stdout, done.stderr
     assert "are free there" in done.stdout
     assert list(room.iterdir()) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with 64 KiB, for whoever may mount one."""
+    place = tmp_path / "small"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("only root mounts file systems, and not everywhere")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_disk_that_fills_up_while_writing_is_told_with_figures(
+    filled: Scratch, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many = (
+        "CREATE TABLE many AS SELECT md5(i::text) || md5((i + 1)::text) AS t FROM generate_series(1, 5000) i"
+        if filled.connection.vendor == "postgresql"
+        else "CREATE TABLE many AS SELECT randomblob(200000) AS t"
+    )
+    execute(filled, many)
+    if filled.connection.vendor == "sqlite":  # as if another filled the disk after the look
+        monkeypatch.setattr(
+            "datamortem.revisions.backup.sqlite._refuse_small_disk", lambda source, part: None
+        )
+    with pytest.raises(BackupFailed, match=r"could not be written.*are free there.*nothing was changed"):
+        backup(filled.connection, small_disk / "backups", revision="x")
+    assert list((small_disk / "backups").iterdir()) == []
 
 
 def test_a_full_disk_is_refused_before_writing(

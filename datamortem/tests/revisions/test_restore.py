@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import re
 import shutil
 import signal
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -31,7 +33,7 @@ from datamortem.revisions.backup import (
     verify,
 )
 from datamortem.revisions.backup.clients import clients_for
-from datamortem.tests.revisions.backups import change, execute, fill, next_id, run_python, state
+from datamortem.tests.revisions.backups import change, execute, fill, next_id, run_python, started, state
 from datamortem.tests.revisions.scratch import Scratch, scratch_database
 
 
@@ -285,6 +287,60 @@ def test_a_killed_restore_leaves_the_old_state(filled: Scratch, made: Backup, ro
     assert state(filled) != before
 
 
+@pytest.mark.schema
+def test_restores_killed_at_any_moment_leave_one_state_or_the_other(filled: Scratch, room: Path) -> None:
+    """Thirty kills of a restore that takes long enough to be hit while it drops, loads and commits."""
+    numbers = (
+        "SELECT generate_series(1, 100000)"
+        if filled.connection.vendor == "postgresql"
+        else "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n LIMIT 200000) SELECT i FROM n"
+    )
+    execute(filled, f"CREATE TABLE many AS {numbers}; CREATE INDEX many_index ON many ({column(filled)})")
+    old = hashlib.sha256(state(filled).encode()).digest()
+    made = backup(filled.connection, room, revision="old")
+    change(filled)
+    new = hashlib.sha256(state(filled).encode()).digest()
+    filled.connection.close()
+    chance, hit = random.Random(1), 0
+    code = _RESTORE.format(path=str(made.path), room=str(room), word="Nothing").replace(
+        "_STEP = 3", "_STEP = 100"
+    )
+    code = code.replace("backup.restore", "print('go', flush=True); backup.restore", 1)
+    for _ in range(30):
+        with started(filled, code) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(chance.uniform(0.0, 1.2))
+            process.kill()
+        hit += process.returncode == -signal.SIGKILL
+        wait_for_the_server(filled)
+        found = hashlib.sha256(state(filled).encode()).digest()
+        assert found in (old, new)
+        if found == old:
+            change(filled)
+            filled.connection.close()
+    assert hit >= 10
+
+
+def wait_for_the_server(filled: Scratch) -> None:
+    """Wait until the server, too, has noticed that its client is gone."""
+    if filled.connection.vendor == "postgresql":
+        with filled.connection.cursor() as cursor:
+            for _ in range(200):
+                cursor.execute(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+                    " AND pid <> pg_backend_pid()"
+                )
+                if cursor.fetchone() == (0,):
+                    return
+                time.sleep(0.1)
+        raise AssertionError("the server still works for a client that was killed")
+
+
+def column(filled: Scratch) -> str:
+    return "generate_series" if filled.connection.vendor == "postgresql" else "i"
+
+
 def test_a_loader_that_dies_midway_is_not_committed(
     filled: Scratch, made: Backup, room: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -407,3 +463,19 @@ def test_what_only_the_write_ahead_log_holds_is_kept_and_replaced(
     assert json.loads(replaced.sidecar.read_text())["vendor"] == "sqlite"
     with closing(sqlite3.connect(live)) as other:
         assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_reader_of_the_old_state_is_not_disturbed_nor_waited_for(
+    filled: Scratch, made: Backup, room: Path
+) -> None:
+    only("sqlite", filled)
+    change(filled)
+    with closing(sqlite3.connect(filled.connection.settings_dict["NAME"], isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM people").fetchone() == (4,)
+        started = time.monotonic()
+        restore(filled.connection, made.path, room, revision_now="new")
+        assert time.monotonic() - started < 10
+        assert reader.execute("SELECT count(*) FROM people").fetchone() == (4,)
+        reader.execute("COMMIT")
+        assert reader.execute("SELECT count(*) FROM people").fetchone() == (2,)
