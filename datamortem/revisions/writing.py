@@ -88,7 +88,7 @@ def write_revision(
 
 
 def write_merge(*, message: str, heads: Sequence[Revision] = (), dry_run: bool = False) -> list[Path]:
-    """Write the migration that joins heads (all, if none are named); return the files.
+    """Write what joins heads (all, if none are named), as one revision; return the files.
 
     Where an app itself has several last migrations, Django wants them joined in that app; if that is
     so in several apps, each gets a migration of the one revision. Raises NothingToJoin, Clash.
@@ -98,9 +98,8 @@ def write_merge(*, message: str, heads: Sequence[Revision] = (), dry_run: bool =
     joined = [graph.revisions[revision.id] for revision in heads] or graph.heads
     tips = _last(graph, [node for revision in joined for node in revision.nodes])
     reach = {node for tip in tips for node in graph.migrations.forwards_plan(tip)}
-    forks = {
-        label: leaves for label in settings.REVISION_APPS if len(leaves := _leaves(graph, label, reach)) > 1
-    }
+    leaves = {label: _leaves(graph, label, reach) for label in settings.REVISION_APPS}
+    forks = {label: found for label, found in leaves.items() if len(found) > 1}
     if len({revision.id for revision in joined}) < 2 and not forks:
         names = ", ".join(revision.id for revision in joined) or "none"
         raise NothingToJoin(f"There is nothing to join. Heads: {names}. Nothing was written.")
