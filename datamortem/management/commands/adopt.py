@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
 
 from datamortem.common.errors import DomainError
-from datamortem.revisions.adoption import takeover
+from datamortem.revisions.adoption import sqlite, takeover
 from datamortem.revisions.adoption.plan import lines
 from datamortem.revisions.lock import WAIT, migration_lock
 
@@ -61,16 +61,22 @@ class Command(BaseCommand):
         connection = connections[database]
         try:
             if yes:
+                sqlite.connect(connection)
                 self._take_over(connection, override, **options)
-            elif takeover.is_unfinished(connection):
-                self.stdout.write("Taken over, but not finished. Go on: python manage.py adopt --yes")
             else:
-                for text in lines(connection, takeover.look(connection, override), options["backup_dir"]):
-                    self.stdout.write(text)
+                with sqlite.as_it_is(connection):
+                    self._plan(connection, override, options["backup_dir"])
         except DomainError as refusal:
             raise CommandError(refusal.detail) from refusal
         except DatabaseError as error:
             raise CommandError(f"{str(error).strip()}\nEverything was rolled back.") from error
+
+    def _plan(self, connection: Any, override: str, directory: Path) -> None:
+        if takeover.is_unfinished(connection):
+            self.stdout.write("Taken over, but not finished. Go on: python manage.py adopt --yes")
+            return
+        for text in lines(connection, takeover.look(connection, override), directory):
+            self.stdout.write(text)
 
     def _take_over(
         self,
