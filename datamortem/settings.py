@@ -171,6 +171,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.AutoField"  # the documented tables have 
 REVISION_APPS = ("accounts", "cases", "scripts_marketplace")
 #: Where backups of the database go.
 BACKUP_ROOT = _folder("BACKUP_URL", default=HOME / "backups")
+#: The directory of pg_dump, pg_restore and psql; empty: where Debian or the PATH have them.
+PG_BIN = env.str("PG_BIN", default="")
 
 # Evidence, index, work --------------------------------------------------------------------------
 

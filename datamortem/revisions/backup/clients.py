@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.pq import Conninfo
 
@@ -70,7 +71,7 @@ def environment_for(connection: BaseDatabaseWrapper) -> dict[str, str]:
 
 
 def _installed() -> Iterator[tuple[int, str, Path]]:
-    places = [Path(os.environ["PG_BIN"])] if os.environ.get("PG_BIN") else []
+    places = [Path(settings.PG_BIN)] if settings.PG_BIN else []
     if not places:
         places = [path.parent for path in DEBIAN.glob("*/bin/pg_dump")]
         if on_path := shutil.which("pg_dump"):

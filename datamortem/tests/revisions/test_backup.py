@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from django.db import connections, transaction
+from pytest_django import Settings
 
 from datamortem.revisions.backup import (
     BackupDamaged,
@@ -345,7 +346,7 @@ def test_the_password_and_options_go_by_the_environment_only(scratch: Scratch) -
 
 @pytest.mark.parametrize("version", [None, "14.2", "9.6"])
 def test_programs_older_than_the_server_are_refused_before_starting(
-    filled: Scratch, room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str | None
+    filled: Scratch, room: Path, tmp_path: Path, settings: Settings, version: str | None
 ) -> None:
     only_postgresql(filled)
     programs = tmp_path / "bin"
@@ -353,7 +354,7 @@ def test_programs_older_than_the_server_are_refused_before_starting(
     for name in ("pg_dump", "pg_restore", "psql") if version else ():
         (programs / name).write_text(f"#!/bin/sh\necho '{name} (PostgreSQL) {version}'\n")
         (programs / name).chmod(0o700)
-    monkeypatch.setenv("PG_BIN", str(programs))
+    settings.PG_BIN = str(programs)
     with pytest.raises(BackupFailed, match="apt install postgresql-client-") as refused:
         backup(filled.connection, room, revision="x")
     assert (f"version {version.split('.')[0]}" if version else "Found none") in str(refused.value)

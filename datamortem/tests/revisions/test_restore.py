@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from django.db import transaction
+from pytest_django import Settings
 
 from datamortem.revisions.backup import (
     Backup,
@@ -342,7 +343,7 @@ def column(filled: Scratch) -> str:
 
 
 def test_a_loader_that_dies_midway_is_not_committed(
-    filled: Scratch, made: Backup, room: Path, monkeypatch: pytest.MonkeyPatch
+    filled: Scratch, made: Backup, room: Path, settings: Settings
 ) -> None:
     """psql would take the end of its input for the end of the work."""
     only("postgresql", filled)
@@ -359,7 +360,7 @@ def test_a_loader_that_dies_midway_is_not_committed(
         f'*) exec {clients.directory}/pg_restore "$@";; esac\n'
     )
     (programs / "pg_restore").chmod(0o700)
-    monkeypatch.setenv("PG_BIN", str(programs))
+    settings.PG_BIN = str(programs)
     with pytest.raises(RestoreFailed):
         restore(filled.connection, made.path, room, revision_now="new")
     assert state(filled) == before
