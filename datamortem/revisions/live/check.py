@@ -9,6 +9,7 @@ from django.apps import apps
 from django.conf import settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.loader import MigrationLoader
+from django.db.models import Model
 
 from datamortem.revisions.live.differences import compare
 from datamortem.revisions.live.expectation import expected
@@ -34,8 +35,26 @@ def drift(connection: BaseDatabaseWrapper) -> list[Difference]:
     wanted: dict[str, Table] = {}
     if recorded:
         wanted = expected(connection, loader.project_state(recorded), settings.REVISION_APPS)
-    found = compare(connection.vendor, wanted, read(connection, wanted))
-    return [*found, *(_unknown(name) for name in unknown_tables(connection, wanted))]
+    actual = read(connection)
+    ours = {model._meta.db_table for app in settings.REVISION_APPS for model in _models(app)}
+    return [
+        *compare(connection.vendor, wanted, actual),
+        *(_early(name) for name in sorted((ours & actual.keys()) - wanted.keys())),
+        *(_unknown(name) for name in unknown_tables(connection, wanted)),
+    ]
+
+
+def _models(app: str) -> list[type[Model]]:
+    return list(apps.get_app_config(app).get_models(include_auto_created=True))
+
+
+def _early(name: str) -> Difference:
+    return Difference(
+        Level.EXTRA,
+        name,
+        "the table belongs to a migration that is not recorded, which will stop at it",
+        "python manage.py db stamp, if the migration was applied; else rename the table",
+    )
 
 
 def _unknown(name: str) -> Difference:

@@ -97,7 +97,11 @@ def read(connection: BaseDatabaseWrapper, names: Collection[str] | None) -> dict
             uniques=tuple(_unique(row) for row in indexes[oid] if row[2]),
             indexes=tuple(_index(row) for row in indexes[oid] if not row[2]),
             foreign_keys=tuple(_foreign_key(row) for row in constraints[oid] if row[1] == "f"),
-            checks=tuple(Check(row[0], row[9], row[8]) for row in constraints[oid] if row[1] in "cx"),
+            checks=tuple(
+                Check(row[0], row[9].removesuffix(" NOT VALID"), row[8])
+                for row in constraints[oid]
+                if row[1] in "cx"
+            ),
         )
         for oid, name, kind in found
     }

@@ -54,7 +54,7 @@ def read(connection: BaseDatabaseWrapper, names: Collection[str] | None) -> dict
 
         columns, keys, indexes = by_table(_COLUMNS), by_table(_KEYS), by_table(_INDEXES)
     statements = {name: sql or "" for kind, name, sql in master if kind == "index"}
-    primary = {table: _primary_key(rows) for table, rows in columns.items()}
+    primary = {table.lower(): _primary_key(rows) for table, rows in columns.items()}
     return {
         name: _table(kind, name, sql, columns[name], keys[name], indexes[name], primary, statements)
         for kind, name, sql in sorted(master, key=lambda row: str(row[1]))
@@ -78,7 +78,7 @@ def _table(
         name=name,
         kind=kind,
         columns={row[0]: _column(row, statement) for row in columns},
-        primary_key=primary.get(name, ()),
+        primary_key=primary.get(name.lower(), ()),
         uniques=tuple(uniques),
         indexes=tuple(plain),
         foreign_keys=tuple(_foreign_keys(keys, statement, primary)),
@@ -158,7 +158,7 @@ def _foreign_keys(
             ForeignKey(
                 columns,
                 table,
-                named or primary.get(table, ()),
+                named or primary.get(table.lower(), ()),
                 deferred=tuple(c.lower() for c in columns) in deferred,
                 on_delete=on_delete,
                 on_update=on_update,
