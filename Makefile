@@ -7,10 +7,13 @@ HOME_DIR := $${DATAMORTEM_HOME:-var}
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-services test-kill lint run bench lock format clean
+.PHONY: help demo test test-services test-schema test-kill lint run bench lock format clean \
+  db-current db-history db-heads db-migrate db-revision db-rollback db-stamp db-merge db-shell \
+  db-backup db-restore db-check db-sql db-adopt
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^##@ / {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' \
+	  $(MAKEFILE_LIST)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -35,6 +38,10 @@ test: $(VENV)/.installed-dev ## Set up everything and pass the tests on the embe
 
 test-services: $(VENV)/.installed-dev ## The same tests on PostgreSQL, started by this target
 	.ci/with-postgres $(BIN)/pytest -n 2 $(ARGS)
+
+test-schema: $(VENV)/.installed-dev ## The long tests of the schema's history, on SQLite and on PostgreSQL
+	$(BIN)/pytest -n 2 -m schema $(ARGS)
+	.ci/with-postgres $(BIN)/pytest -n 2 -m schema $(ARGS)
 
 test-kill: $(VENV)/.installed-dev ## Kill workers and readers 200 times at random moments, on both databases
 	DATAMORTEM_KILLS=200 $(BIN)/pytest -n 0 cases/tests/test_kill.py $(ARGS)
@@ -68,3 +75,65 @@ lock: ## Compile requirements*.in into pinned files with hashes (needs uv)
 
 clean: ## Remove the virtual environment and caches; evidence and database stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+##@ The schema's history (docs/migrations.md); with COMPOSE=1 inside the compose stack
+
+# Words of the operator reach a command as its argument, never as text of the shell or of make.
+unexport MSG REV FILE RANGE STEPS
+export DB_MSG := $(value MSG)
+export DB_REV := $(value REV)
+export DB_FILE := $(value FILE)
+export DB_RANGE := $(value RANGE)
+export DB_STEPS := $(if $(filter undefined,$(origin STEPS)),1,$(value STEPS))
+chosen = $(filter 1 yes true,$(1))
+COMPOSE_WEB ?= docker compose -f docker/compose.yml run --rm $$([ -t 0 ] || echo -T) web
+MANAGE = $(if $(call chosen,$(COMPOSE)),$(COMPOSE_WEB) python,$(BIN)/python) manage.py
+READY = $(if $(call chosen,$(COMPOSE)),,$(VENV)/.installed)
+AGREED = $(if $(call chosen,$(YES)), --yes)
+needs = @[ -n "$$DB_$(1)" ] || { echo 'Missing: make $@ $(1)=$(2)' >&2; exit 2; }
+
+db-current: $(READY) ## Where the database stands
+	@$(MANAGE) db current
+
+db-history: $(READY) ## All revisions, with what is applied
+	@$(MANAGE) db history
+
+db-heads: $(READY) ## The newest revisions
+	@$(MANAGE) db heads
+
+db-migrate: $(READY) ## Go to the newest revision, or to another (REV=…)
+	@$(MANAGE) db upgrade$(AGREED) "$${DB_REV:-head}"
+
+db-revision: $(READY) ## Write what changed in the models (MSG="…"; EMPTY=1: one to fill by hand)
+	$(call needs,MSG,"Add a phone number")
+	@$(MANAGE) db revision$(if $(call chosen,$(EMPTY)), --empty) --message="$$DB_MSG"
+
+db-rollback: $(READY) ## Go back one revision, or several (STEPS=3; YES=1 accepts what is lost)
+	@$(MANAGE) db downgrade$(AGREED) --steps="$$DB_STEPS"
+
+db-stamp: $(READY) ## Record a revision without touching a table (REV=head)
+	$(call needs,REV,head)
+	@$(MANAGE) db stamp "$$DB_REV"
+
+db-merge: $(READY) ## Join several heads (MSG="…")
+	$(call needs,MSG,"Merge heads")
+	@$(MANAGE) db merge --message="$$DB_MSG"
+
+db-shell: $(READY) ## The database's own shell
+	@$(MANAGE) dbshell
+
+db-backup: $(READY) ## Back up the database while it is in use
+	@$(MANAGE) db backup
+
+db-restore: $(READY) ## Put a backup back (FILE=…; YES=1 accepts what it replaces)
+	$(call needs,FILE,var/backups/…)
+	@$(MANAGE) db restore$(AGREED) "$$DB_FILE"
+
+db-check: $(READY) ## Compare models, migrations and the real database
+	@$(MANAGE) db check
+
+db-sql: $(READY) ## Write the SQL of the history without a server (RANGE=FROM:TO)
+	@$(MANAGE) db sql "$${DB_RANGE:-base:head}"
+
+db-adopt: $(READY) ## Look at a database of the old system; YES=1 takes it over
+	@$(MANAGE) adopt$(AGREED)
