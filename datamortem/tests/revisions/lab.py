@@ -26,18 +26,24 @@ from django.core.management.commands import migrate as stock  # noqa: E402
 
 from datamortem.management.commands import migrate  # noqa: E402
 from datamortem.revisions import executor  # noqa: E402
+from datamortem.revisions.adoption import postgresql, sqlite, takeover  # noqa: E402
 
 
 def main() -> None:
     """Change what was asked for, then run the command after `--`."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--die", metavar="POINT:N", help="before-record, after-record or after-commit")
+    parser.add_argument(
+        "--die", metavar="POINT:N", help="POINT: before- or after- record, commit, fence or finish"
+    )
     parser.add_argument("--attempts", type=int, help="how often a migration is tried")
+    parser.add_argument("--large", type=int, help="from how many rows, or bytes, a table is large")
     parser.add_argument("--stock", action="store_true", help="Django's migrate and executor, without a lock")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
     if options.attempts:
         executor.ATTEMPTS = options.attempts  # type: ignore[misc]
+    if options.large is not None:
+        postgresql.LARGE = sqlite.LARGE = options.large  # type: ignore[misc]
     if options.die:
         _die(*options.die.split(":"), stock_too=options.stock)
     argv = ["manage.py", *options.command]
@@ -50,16 +56,18 @@ def main() -> None:
 
 
 def _die(point: str, number: str, *, stock_too: bool) -> None:
-    """Let the process kill itself at the Nth record of a migration, as kill -9 would."""
+    """Let the process kill itself at the Nth time it comes to a point, as kill -9 would."""
     moment, what = point.split("-")
     committing = MigrationExecutor if stock_too else executor.Executor
-    owner: Any = {"record": MigrationRecorder, "commit": committing}[what]
-    names = {
-        "record": ("record_applied", "record_unapplied"),
-        "commit": ("apply_migration", "unapply_migration"),
+    owners: dict[str, tuple[Any, ...]] = {
+        "record": (MigrationRecorder, "record_applied", "record_unapplied"),
+        "commit": (committing, "apply_migration", "unapply_migration"),
+        "fence": (takeover, "_fence"),
+        "finish": (takeover, "finish"),
     }
+    owner, *names = owners[what]
     counted = count(1)
-    for name in names[what]:
+    for name in names:
         setattr(owner, name, _deadly(getattr(owner, name), counted, int(number), before=moment == "before"))
 
 

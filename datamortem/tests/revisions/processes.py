@@ -86,6 +86,12 @@ class Process:
             raise AssertionError(f"{self.command} did not end in {seconds} s:\n{self.said}") from None
         return Ended(self.command, status, self.said)
 
+    def timed(self) -> float:
+        """Return after how many seconds it ended well."""
+        ended = self.wait()
+        assert ended.status == 0, ended
+        return self.age
+
 
 def together(scratch: Scratch, *commands: Sequence[str]) -> list[Ended]:
     """Start all of these at once and return how each ended."""

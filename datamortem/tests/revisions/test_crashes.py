@@ -10,15 +10,18 @@ import os
 import random
 import signal
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from django.db.migrations.executor import MigrationExecutor
 
 from datamortem.revisions.backup import verify
 from datamortem.revisions.executor import Executor
+from datamortem.revisions.guard import FENCE, KEPT_VERSIONS, old_versions
+from datamortem.revisions.live import Level, drift
+from datamortem.tests.revisions.legacy import everything, load
 from datamortem.tests.revisions.processes import Ended, Process, wait_until
 from datamortem.tests.revisions.scratch import Scratch
 from datamortem.tests.revisions.states import (
@@ -54,12 +57,19 @@ def _empty(scratch: Scratch) -> None:
     """Leave it as it was made."""
 
 
+def _old(scratch: Scratch) -> None:
+    """Load a database of the old system."""
+    load(scratch, postgresql="alembic_8f6e0f2be8d2", sqlite="ev3a")
+
+
 DOWN = ("db", "downgrade", BRANCH_POINT, "--yes")
 UP = (("migrate",), ("db", "upgrade"))
 FRESH = Walk("fresh", _empty, UP, assert_at_head)
 FORWARDS = Walk("forwards", at_branch_point, UP, assert_at_head)
 BACKWARDS = Walk("backwards", at_head, (DOWN,), assert_at_branch_point)
-WALKS = pytest.mark.parametrize("walk", [FRESH, FORWARDS, BACKWARDS], ids=lambda walk: walk.name)
+ADOPT = ("adopt", "--yes")
+ADOPTION = Walk("adoption", _old, (ADOPT,), _empty)
+WALKS = pytest.mark.parametrize("walk", [FRESH, FORWARDS, BACKWARDS, ADOPTION], ids=lambda walk: walk.name)
 
 
 class Killing:
@@ -79,35 +89,84 @@ class Killing:
             assert ended.status == 0, ended
             return False
         settled(self.scratch)
-        assert_consistent(self.scratch)
-        self._assert_rows()
+        self.assert_sound()
         again = Process(self.scratch, *command).wait()
-        assert again.status == 0, f"{ended}\n\n{again}"
-        self.walk.arrived(self.scratch)
-        self._assert_rows()
+        assert self.is_finished(again), f"{ended}\n\n{again}"
+        self.assert_arrived()
         self.survived += 1
         return True
+
+    def assert_sound(self) -> None:
+        """Assert what must hold after a death."""
+        assert_consistent(self.scratch)
+        self._assert_rows()
+
+    def is_finished(self, again: Ended) -> bool:
+        """Whether the same command, run again, ended as it should."""
+        return again.status == 0
+
+    def assert_arrived(self) -> None:
+        """Assert what must hold at the end."""
+        self.walk.arrived(self.scratch)
+        self._assert_rows()
 
     def _assert_rows(self) -> None:
         if self.before is not None:
             assert rows(self.scratch.connection) == self.before
+        self.assert_backups()
+
+    def assert_backups(self) -> None:
+        """Assert that whatever looks like a backup is one."""
         for path in (self.scratch.home / "backups").glob("*.*"):
             if path.suffix in (".dump", ".sqlite3"):
                 verify(path)
 
     def times(self) -> tuple[float, float]:
         """Return how long a command takes that has nothing to do, and one that goes all the way."""
-        start = time.monotonic()
-        assert Process(self.scratch, *self.walk.commands[0]).wait().status == 0
-        whole = time.monotonic() - start
-        start = time.monotonic()
-        assert Process(self.scratch, *self.walk.commands[0]).wait().status == 0
-        return time.monotonic() - start, whole
+        whole, idle = (Process(self.scratch, *self.walk.commands[0]).timed() for _ in range(2))
+        return idle, whole
+
+
+class KillingAdoption(Killing):
+    """Kills adoptions: before the commit nothing has happened, after it a second run finishes."""
+
+    def __init__(self, scratch: Scratch, walk: Walk) -> None:
+        super().__init__(scratch, walk)
+        self.old = everything(scratch.connection)
+        with original(scratch) as kept:
+            scratch.manage(*ADOPT)
+            self.adopted = _lasting(everything(scratch.connection))
+            kept.put_back()
+
+    def assert_sound(self) -> None:
+        """Assert that the database is the old one, or taken over."""
+        if old_versions(self.scratch.connection) == [FENCE]:
+            errors = [d for d in drift(self.scratch.connection) if d.level is Level.ERROR]
+            assert not errors, [str(error) for error in errors]
+        else:
+            assert everything(self.scratch.connection) == self.old
+        self.assert_backups()
+
+    def is_finished(self, again: Ended) -> bool:
+        """Whether it is taken over now, or said that it had been."""
+        return again.status == 0 or "taken over already" in again.said
+
+    def assert_arrived(self) -> None:
+        """Assert that the database is what an adoption that nobody killed makes of it."""
+        assert _lasting(everything(self.scratch.connection)) == self.adopted
+
+
+def _lasting(database: dict[str, Any]) -> dict[str, Any]:
+    """Return what does not depend on the time of an adoption."""
+    if "sql" in database:
+        timed = ('INSERT INTO "django_migrations"', f'INSERT INTO "{KEPT_VERSIONS}"')
+        return {"sql": [line for line in database["sql"] if not line.startswith(timed)]}
+    return {name: rows for name, rows in database.items() if name not in ("django_migrations", KEPT_VERSIONS)}
 
 
 def _random_kills(scratch: Scratch, walk: Walk, wanted: int) -> str:
     chance = random.Random(f"{SEED} {walk.name}")
-    killing = Killing(scratch, walk)
+    killing = (KillingAdoption if walk is ADOPTION else Killing)(scratch, walk)
     with original(scratch) as kept:
         idle, whole = killing.times()
         for _ in range(3 * wanted):
@@ -197,3 +256,31 @@ def test_a_walk_killed_around_the_commit_of_each_migration(
         sys.stdout.write(
             f"\n  {scratch.connection.vendor}, {walk.name}, {point}: {killing.survived} kills survived\n"
         )
+
+
+STAGES = [f"{when}-{stage}" for stage in ("record:3", "fence:1", "finish:1") for when in ("before", "after")]
+
+
+@pytest.mark.schema
+@pytest.mark.parametrize("large", [1, 1_000_000], ids=["large", "small"])
+def test_an_adoption_killed_at_each_stage_is_none_or_is_finished(scratch: Scratch, large: int) -> None:
+    """With tables that count as large, too: those are confirmed after the commit."""
+    killing = KillingAdoption(scratch, ADOPTION)
+    with original(scratch) as kept:
+        for point in STAGES:
+            kept.put_back()
+
+            def start(command: tuple[str, ...]) -> Ended:
+                lab = ["--large", str(large), "--die", point]  # noqa: B023
+                return Process(scratch, *command, lab=lab).wait()
+
+            assert killing.survive(start, ADOPT), point
+
+
+def test_an_adoption_killed_before_its_commit_never_happened(scratch: Scratch) -> None:
+    killing = KillingAdoption(scratch, ADOPTION)
+
+    def start(command: tuple[str, ...]) -> Ended:
+        return Process(scratch, *command, lab=["--die", "after-fence:1"]).wait()
+
+    assert killing.survive(start, ADOPT)
