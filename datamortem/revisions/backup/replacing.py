@@ -175,7 +175,6 @@ def replace(
             raise RestoreFailed(
                 _why(connection, path, sidecar, told(said), unsure=asked and psql.returncode == 2)
             )
-    say("Restored.")
 
 
 def _feed(
