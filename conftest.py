@@ -28,8 +28,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def _own_directories(tmp_path: Path, settings: Settings) -> None:
-    """Give the test its own evidence, index and work directories."""
-    for name in ("EVIDENCE_ROOT", "INDEX_ROOT", "WORK_ROOT", "DEMO_ROOT"):
+    """Give the test its own evidence, index, work and backup directories."""
+    for name in ("EVIDENCE_ROOT", "INDEX_ROOT", "WORK_ROOT", "DEMO_ROOT", "BACKUP_ROOT"):
         setattr(settings, name, tmp_path / name.lower())
     settings.EVIDENCE_RESERVE = 0
     settings.PASSWORD_HASHERS = [

@@ -1,71 +1,84 @@
 """What must be agreed to before a plan that destroys anything is carried out.
 
-Asked first, then backed up, then done, all under the migration lock: what was counted is what goes.
+Asked first, then backed up, then done, all under the migration lock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from datamortem.revisions import loss
-from datamortem.revisions.backup import backup
+from datamortem.revisions.backup import Backup, backup, is_durable
 from datamortem.revisions.errors import RevisionError
 from datamortem.revisions.graph import Plan, RevisionGraph
-from datamortem.revisions.lock import is_in_memory
+from datamortem.revisions.output import Talk, typed_yes
 
 
 class ConsentMissing(RevisionError):
     """The plan destroys something and nobody agreed to it."""
 
 
+class CannotBeUndone(RevisionError):
+    """A migration of the way back has no way back."""
+
+
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """Asks for a plan; raises ConsentMissing, and what a failing backup raises. Nothing has changed then."""
+    """Asks for a plan before anything has changed."""
 
     connection: BaseDatabaseWrapper
     directory: Path
     #: `--yes` was given.
     agreed: bool
-    say: Callable[[str], Any]
-    #: Asks on a terminal and returns what was typed; None where there is none.
-    ask: Callable[[str], str] | None
+    talk: Talk
 
-    def __call__(self, plan: Plan) -> None:
-        """Agree to a plan that destroys nothing at once, to any other as described above."""
-        irreversible = [
-            f"{migration}: {operation.describe()}"
-            for migration, back in plan
-            for operation in migration.operations
-            if back and not operation.reversible
-        ]
-        if irreversible:
-            raise ConsentMissing(
-                f"This cannot be undone: {'; '.join(irreversible)}. Restore a backup instead: "
-                "python manage.py db restore FILE"
+    def __call__(self, plan: Plan) -> Backup | None:
+        """Return at once if a plan destroys nothing, else when it is agreed to and backed up.
+
+        Raises CannotBeUndone, ConsentMissing, and what a failing backup raises.
+        """
+        if not self.announce(plan):
+            return None
+        require_yes(self.talk, agreed=self.agreed)
+        return keep(self.connection, self.directory, self.talk)
+
+    def announce(self, plan: Plan) -> bool:
+        """Say what a plan destroys; return whether it is anything. Raises CannotBeUndone."""
+        stuck = loss.irreversible(self.connection, plan)
+        if stuck:
+            raise CannotBeUndone(
+                f"No way back leads past: {'; '.join(stuck)}. Nothing was changed. Restore a backup "
+                "instead: python manage.py db restore FILE"
             )
         losses = loss.measure(self.connection, plan)
-        if not losses:
-            return
-        self.say("This would be destroyed:")
-        for lost in losses:
-            self.say(f"  {lost}")
-        if not self.agreed:
-            self._have_typed()
-        if is_in_memory(self.connection):
-            self.say("The database is in memory: no backup is made.")
-            return
-        current = RevisionGraph(self.connection).current()
-        revision = "+".join(r.id for r in current) or "base"
-        made = backup(self.connection, self.directory, revision=revision, progress=self.say)
-        self.say(f"Backup: {made.path}\nTo return to it: python manage.py db restore {made.path}")
+        if losses:
+            self.talk.say("This destroys:", *(f"  {lost}" for lost in losses))
+        return bool(losses)
 
-    def _have_typed(self) -> None:
-        if self.ask is None:
-            raise ConsentMissing("Nothing was changed. Repeat with --yes to accept; a backup is taken first.")
-        if self.ask("Type yes to go on (a backup is taken first): ").strip() != "yes":
-            raise ConsentMissing("Nothing was changed.")
+
+def require_yes(talk: Talk, *, agreed: bool) -> None:
+    """Return if it is agreed to, with `--yes` or a yes typed on the terminal. Raises ConsentMissing."""
+    if agreed:
+        return
+    if talk.ask is None:
+        raise ConsentMissing("Nothing was changed. Repeat with --yes to accept; a backup is taken first.")
+    if not typed_yes(talk.ask, "Type yes to go on, a backup is taken first: "):
+        raise ConsentMissing("Nothing was changed.")
+
+
+def keep(connection: BaseDatabaseWrapper, directory: Path, talk: Talk) -> Backup | None:
+    """Back up the database and say how to get back; None if it ends with this process."""
+    if not is_durable(connection):
+        talk.say("The database is in memory and ends with this process: no backup is made.")
+        return None
+    made = backup(connection, directory, revision=label(RevisionGraph(connection)), progress=talk.say)
+    talk.say(str(made))
+    return made
+
+
+def label(graph: RevisionGraph) -> str:
+    """Return where the database stands, as part of a file's name."""
+    return "+".join(revision.id for revision in graph.current()) or "base"

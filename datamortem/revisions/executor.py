@@ -10,7 +10,6 @@ is then tried again.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from datamortem.revisions.errors import Blocked
 from datamortem.revisions.graph import Plan, in_order
+from datamortem.revisions.output import note
 
 _StockExecutor: Any = MigrationExecutor  # whose plan is a list in truth, and a sequence in the type stubs
 #: How long one statement waits for a table, in milliseconds.
@@ -59,9 +59,9 @@ class Executor(_StockExecutor):  # type: ignore[misc]
         connection: BaseDatabaseWrapper,
         progress_callback: Progress | None = None,
         *,
-        before: Callable[[Plan], None] | None = None,
+        before: Callable[[Plan], object] | None = None,
     ) -> None:
-        super().__init__(connection, progress_callback and _silent_when_closed(progress_callback))
+        super().__init__(connection, progress_callback)
         self._before = before
 
     def migration_plan(self, targets: Any, clean_start: bool = False) -> Plan:
@@ -127,12 +127,12 @@ def when_free(
             if number == ATTEMPTS:
                 raise Blocked(
                     f"{what} waited {ATTEMPTS} times for tables that others use and was rolled back; what "
-                    f"came before it is done. Open transactions: {_open_transactions(connection) or 'none now'}. "
+                    f"came before it is done. Open transactions: {_open_transactions(connection) or 'none'}. "
                     "End them, then run this again."
                 ) from error
             pause = min(0.25 * 2**number, _LONGEST_PAUSE)
             if tell:
-                _write_quietly(sys.stderr, f" a table of it is in use; again in {pause:g} s\n")
+                note(f" a table of it is in use; again in {pause:g} s")
             time.sleep(pause)
     raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -196,26 +196,3 @@ def run_plan(
             after.apps.unregister_model(*key)
     after.apps.render_multiple([ModelState.from_model(installed.get_model(*key)) for key in keys])
     emit_post_migrate_signal(verbosity, False, connection.alias, apps=after.apps, plan=plan)
-
-
-def _silent_when_closed(progress: Progress) -> Progress:
-    """Return a progress that says nothing more once nobody reads it: `db upgrade | head` still upgrades."""
-    closed = False
-
-    def say(*args: Any, **kwargs: Any) -> None:
-        nonlocal closed
-        if closed:
-            return
-        try:
-            progress(*args, **kwargs)
-        except BrokenPipeError:
-            closed = True
-
-    return say
-
-
-def _write_quietly(stream: Any, text: str) -> None:
-    try:
-        stream.write(text)
-    except BrokenPipeError:
-        return

@@ -164,9 +164,11 @@ class RevisionGraph:
         forked = {app: names for app, names in conflicts.items() if app in self.apps}
         if len(self.heads) <= 1 and not forked:
             return
-        heads = ", ".join(f"{r.id} ({', '.join('.'.join(n) for n in r.nodes)})" for r in self.heads)
+        what = [f"{r.id} ({', '.join('.'.join(node) for node in r.nodes)})" for r in self.heads]
+        if len(what) < 2:
+            what = [f"{app}.{name}" for app, names in sorted(forked.items()) for name in sorted(names)]
         raise SeveralHeads(
-            f"The history has several heads: {heads}. Join them with: "
+            f"The history has several heads: {', '.join(what)}. Join them with: "
             'python manage.py db merge -m "Merge heads"'
         )
 

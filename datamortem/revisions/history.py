@@ -10,14 +10,22 @@ from datamortem.revisions.graph import Revision, RevisionGraph, Status
 
 class _Strokes(NamedTuple):
     applied: str
+    partial: str
     open: str
     lane: str
-    fork: str
-    join: str
+    #: A lane that another one leaves or joins, on its right and on its left.
+    side: tuple[str, str]
+    #: The other one's corner where it leaves and where it joins, by the side it lies on.
+    fork: tuple[str, str]
+    join: tuple[str, str]
+    across: str
+    crossing: str
 
 
-_ASCII: Final = _Strokes("*", "o", "|", "|\\", "|/")
-_LINES: Final = _Strokes("●", "○", "│", "├─╮", "├─╯")
+_ASCII: Final = _Strokes("*", "%", "o", "|", ("|", "|"), ("\\", "/"), ("/", "\\"), "-", "+")
+_LINES: Final = _Strokes("●", "◐", "○", "│", ("├", "┤"), ("╮", "╭"), ("╯", "╰"), "─", "┼")
+#: What a drawing is made of that some terminals cannot write.
+CHARACTERS: Final = "●◐○│├┤╮╭╯╰─┼"
 
 
 def lines(graph: RevisionGraph, status: Status | None, *, verbose: bool = False) -> Iterator[str]:
@@ -56,28 +64,62 @@ def drawing(
 ) -> Iterator[str]:
     """Yield the lines of a graph, one lane for each open branch; what is applied has a filled mark."""
     strokes = _ASCII if ascii_only else _LINES
-    lanes: list[str] = []  # the revision that each lane leads to
+    current = {r.id for r in graph.tips(status.touched)} if status else set()
+    lanes: list[str | None] = []  # the revision that each lane leads to; None where it is free
     for revision in reversed(graph.order):
-        if revision.id not in lanes:
-            lanes.append(revision.id)
-        own, *others = (number for number, target in enumerate(lanes) if target == revision.id)
-        for other in reversed(others):
-            del lanes[other]
-            yield _lanes(strokes, other - 1) + strokes.join
-        mark = strokes.open if status and revision.id not in status.touched else strokes.applied
+        own, *others = [number for number, target in enumerate(lanes) if target == revision.id] or [
+            _place(lanes, revision.id)
+        ]
+        for other in others:
+            yield _bridge(strokes, lanes, own, other, strokes.join)
+            lanes[other] = None
+        row = [" " if lane is None else strokes.lane for lane in lanes]
+        row[own] = _mark(strokes, status, revision)
         applied = f"  [{applied_word(status, revision)}]" if status else ""
-        row = [mark if number == own else strokes.lane for number in range(len(lanes))]
-        yield f"{' '.join(row)}  {name(revision)}  {revision.title}{applied}"
+        yield f"{' '.join(row)}  {name(revision, revision.id in current)}  {revision.title}{applied}"
         below = _parents(graph, revision)
-        lanes[own : own + 1] = below
-        for number in range(1, len(below)):
-            yield _lanes(strokes, own + number - 1) + strokes.fork
+        lanes[own] = below[0] if below else None
+        for parent in below[1:]:
+            other = _place(lanes, parent)
+            yield _bridge(strokes, lanes, own, other, strokes.fork)
         if verbose:
-            yield from (f"{_lanes(strokes, len(lanes))}  {'.'.join(node)}" for node in revision.nodes)
+            left = " ".join(" " if lane is None else strokes.lane for lane in lanes)
+            yield from (f"{left}  {'.'.join(node)}" for node in revision.nodes)
+        while lanes and lanes[-1] is None:
+            lanes.pop()
 
 
-def _lanes(strokes: _Strokes, count: int) -> str:
-    return f"{strokes.lane} " * count
+def _place(lanes: list[str | None], target: str) -> int:
+    """Give a revision the first free lane, and return which."""
+    if None not in lanes:
+        lanes.append(None)
+    number = lanes.index(None)
+    lanes[number] = target
+    return number
+
+
+def _mark(strokes: _Strokes, status: Status | None, revision: Revision) -> str:
+    if status is None or revision.id in status.applied:
+        return strokes.applied
+    return strokes.partial if revision.id in status.partial else strokes.open
+
+
+def _bridge(strokes: _Strokes, lanes: list[str | None], own: int, other: int, corner: tuple[str, str]) -> str:
+    """Return the line between two revisions where one lane leaves another, or joins it."""
+    left, right = min(own, other), max(own, other)
+    row = []
+    for number, lane in enumerate(lanes):
+        inside = left < number < right
+        if number == own:
+            stroke = strokes.side[own > other]
+        elif number == other:
+            stroke = corner[own > other]
+        elif lane is None:
+            stroke = strokes.across if inside else " "
+        else:
+            stroke = strokes.crossing if inside else strokes.lane
+        row.append(stroke + (strokes.across if left <= number < right else " "))
+    return "".join(row).rstrip()
 
 
 def applied_word(status: Status, revision: Revision) -> str:

@@ -3,7 +3,9 @@
 PostgreSQL: a session advisory lock on a connection of its own, which survives reconnects of the
 migrating one and is freed by the server when the process dies. Session locks do not hold behind a
 pooler in transaction mode: connect directly for migrations. SQLite: flock on a file beside the
-database, freed by the kernel when the process dies. A database in memory is nobody else's.
+database, freed by the kernel when the process dies. The file stays: were it removed, one process
+could hold the lock of the removed file and another that of a new one. A database in memory is
+nobody else's.
 """
 
 from __future__ import annotations
@@ -11,10 +13,9 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,7 @@ from typing import Final
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from datamortem.revisions.errors import LockHeld
+from datamortem.revisions.output import note
 
 #: How long a second migrator waits for the first, in seconds.
 WAIT: Final = 120.0
@@ -30,7 +32,9 @@ ADVISORY_KEY: Final = 0x646D6D696772
 _PAUSE: Final = 0.1
 
 _HOLDERS: Final = """
-    SELECT a.pid, a.application_name, coalesce(host(a.client_addr), 'local'), a.backend_start
+    SELECT a.pid, coalesce(nullif(a.application_name, ''), 'a session'),
+           coalesce(host(a.client_addr), 'this machine'),
+           to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
     FROM pg_locks l JOIN pg_stat_activity a USING (pid)
     WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -49,7 +53,7 @@ def migration_lock(
     elif is_in_memory(connection):
         yield
     else:
-        with _file_lock(Path(connection.settings_dict["NAME"]), wait, doing):
+        with _file_lock(_file_of(connection), wait, doing):
             yield
 
 
@@ -58,10 +62,18 @@ def is_in_memory(connection: BaseDatabaseWrapper) -> bool:
     return connection.vendor == "sqlite" and bool(connection.is_in_memory_db())  # type: ignore[attr-defined]
 
 
+def _file_of(connection: BaseDatabaseWrapper) -> Path:
+    """Return the one real path of a SQLite database, however it is named: a link, a URI."""
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA database_list")
+        return Path(next(file for _, name, file in cursor.fetchall() if name == "main")).resolve()
+
+
 @contextmanager
 def _advisory_lock(connection: BaseDatabaseWrapper, wait: float, doing: str) -> Iterator[None]:
     with closing(connection.copy(alias=f"{connection.alias}-lock")) as own, own.cursor() as cursor:
         cursor.execute("SELECT set_config('application_name', %s, false)", [f"datamortem {doing}"[:63]])
+        cursor.execute("SET idle_session_timeout = 0")  # it does nothing but hold the lock
 
         def taken() -> bool:
             cursor.execute("SELECT pg_try_advisory_lock(%s)", [ADVISORY_KEY])
@@ -70,7 +82,7 @@ def _advisory_lock(connection: BaseDatabaseWrapper, wait: float, doing: str) -> 
         def holder() -> str:
             cursor.execute(_HOLDERS, [ADVISORY_KEY])
             return "; ".join(
-                f"{name or 'a session'}, server process {pid}, from {host}, since {since:%Y-%m-%d %H:%M:%S%z}"
+                f"{name}, server process {pid}, from {host}{f', since {since} UTC' if since else ''}"
                 for pid, name, host, since in cursor.fetchall()
             )
 
@@ -81,14 +93,7 @@ def _advisory_lock(connection: BaseDatabaseWrapper, wait: float, doing: str) -> 
 @contextmanager
 def _file_lock(database: Path, wait: float, doing: str) -> Iterator[None]:
     place = database.with_name(f"{database.name}.migrate.lock")
-    try:
-        file = place.open("a+", encoding="utf-8")
-    except OSError as error:
-        raise LockHeld(
-            f"The lock file {place} cannot be made: {error.strerror}. The directory of a SQLite database "
-            "must be writable for whoever changes its schema."
-        ) from error
-    with file:
+    with os.fdopen(_opened(place, database), "rb+", buffering=0) as file:
 
         def taken() -> bool:
             try:
@@ -98,18 +103,41 @@ def _file_lock(database: Path, wait: float, doing: str) -> Iterator[None]:
             return True
 
         def holder() -> str:
-            file.seek(0)
-            return file.read(500).strip()
+            return os.pread(file.fileno(), 500, 0).decode("utf-8", "replace").strip()
 
         _wait_for(taken, holder, wait)
         since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
-        file.truncate(0)
-        file.write(f"{doing}, process {os.getpid()} on {socket.gethostname()}, since {since} UTC")
-        file.flush()
+        _sign(file.fileno(), f"{doing}, process {os.getpid()} on {socket.gethostname()}, since {since} UTC")
         try:
             yield
         finally:
-            file.truncate(0)
+            _sign(file.fileno(), "")
+
+
+def _opened(place: Path, database: Path) -> int:
+    """Open the lock file for whoever may use the database: it has the same owner and permissions."""
+    try:
+        try:
+            descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except PermissionError:  # another's file: it can be locked, if not signed
+            return os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+        with suppress(OSError):  # another's file: it is good as it is
+            like = database.stat()
+            os.fchmod(descriptor, like.st_mode & 0o666)
+            os.fchown(descriptor, like.st_uid, like.st_gid)
+    except OSError as error:
+        raise LockHeld(
+            f"The lock file {place} cannot be opened: {error.strerror}. Whoever changes the schema of a "
+            "SQLite database must be able to write to its directory and to this file. Nothing was changed."
+        ) from error
+    return descriptor
+
+
+def _sign(descriptor: int, text: str) -> None:
+    """Say in the lock file who holds it; the lock holds without it, on a full disk too."""
+    with suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, text.encode(), 0)
 
 
 def _wait_for(taken: Callable[[], bool], holder: Callable[[], str], wait: float) -> None:
@@ -122,6 +150,6 @@ def _wait_for(taken: Callable[[], bool], holder: Callable[[], str], wait: float)
                 f"Waited {wait:g} s; nothing was changed. Wait for it to end, then try again."
             )
         if not told and time.monotonic() > deadline - wait + 2:
-            sys.stderr.write(f"Waiting for another process that changes the schema ({holder()}) …\n")
+            note(f"Waiting for another process that changes the schema ({holder() or 'just now'}) …")
             told = True
         time.sleep(_PAUSE)

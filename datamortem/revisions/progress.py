@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import OutputWrapper
 from django.core.management.color import Style
+from django.db.migrations import Migration
 
 
 class StepPrinter:
@@ -16,14 +17,18 @@ class StepPrinter:
         self._out = out
         self._style = style
         self._since = 0.0
+        #: What is being executed, or failed.
+        self.running: Migration | None = None
 
     def __call__(self, action: str, migration: Any = None, fake: bool = False) -> None:
         """Write the beginning of a line at the start of a migration, and its end at the end."""
         if action in ("apply_start", "unapply_start"):
             self._since = time.monotonic()
+            self.running = migration
             verb = "Applying" if action == "apply_start" else "Undoing"
             self._out.write(f"  {verb} {migration}…", ending="")
             self._out.flush()
         elif action in ("apply_success", "unapply_success"):
+            self.running = None
             taken = time.monotonic() - self._since
             self._out.write(self._style.SUCCESS(f" OK ({taken:.2f} s)"))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 
 from datamortem.revisions.errors import RevisionError
+from datamortem.revisions.executor import whole_transaction
 from datamortem.revisions.graph import Node, RevisionGraph
 
 
 class DependentsRecorded(RevisionError):
-    """Migrations of other apps are recorded that depend on what would be taken back."""
+    """Migrations outside the revisions are recorded that depend on what would be taken back."""
 
 
 def stamp(
@@ -28,20 +28,18 @@ def stamp(
     """
     recorded = graph.loader.applied_migrations or {}
     wanted = set(graph.nodes) if names == graph.revisions.keys() else graph.nodes_for(names)
-    own = {n for n in graph.of_node if n in recorded and n not in wanted}
-    later = {
-        n for node in own for n in graph.migrations.backwards_plan(node) if n in recorded and n not in own
-    }
-    others = [node for node in graph.nodes if node in later and node[0] not in graph.apps]
-    if others and not include_dependents:
+    own = {node for node in graph.of_node if node in recorded and node not in wanted}
+    later = {n for node in own for n in graph.migrations.backwards_plan(node) if n in recorded} - own
+    if later and not include_dependents:
+        listed = ", ".join(".".join(node) for node in graph.nodes if node in later)
         raise DependentsRecorded(
-            f"Recorded, and depending on what would be taken back: {', '.join('.'.join(n) for n in others)}. "
-            "Nothing was changed. Repeat with --include-dependents to take them back too."
+            f"Recorded, and depending on what would be taken back: {listed}. Nothing was changed. "
+            "Repeat with --include-dependents to take them back too."
         )
     added = [node for node in graph.nodes if node in wanted and node not in recorded]
     taken = [node for node in reversed(graph.nodes) if node in own | later]
     recorder = MigrationRecorder(connection)
-    with transaction.atomic(using=connection.alias):
+    with whole_transaction(connection):
         recorder.ensure_schema()
         for node in taken:
             recorder.record_unapplied(*node)

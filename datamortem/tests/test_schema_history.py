@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 
@@ -94,7 +94,11 @@ def test_stock_migrate_walks_to_zero_and_back_and_rows_of_cases_survive(app: str
         )
     before = _tables()
     try:
-        call_command("migrate", app, "zero", verbosity=0)
+        if app == "cases":
+            with pytest.raises(CommandError, match="--yes"):
+                call_command("migrate", app, "zero", verbosity=0)
+            assert _tables() == before
+        call_command("migrate", app, "zero", verbosity=0, yes=app == "cases")
         if app != "cases":
             with connection.cursor() as cursor:
                 cursor.execute("SELECT case_id FROM cases")

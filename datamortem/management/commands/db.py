@@ -3,308 +3,270 @@
 from __future__ import annotations
 
 import argparse
-import json
-import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError, OperationalError, connections
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db import OperationalError, connections
+from django.db.migrations.exceptions import (
+    BadMigrationError,
+    CircularDependencyError,
+    InconsistentMigrationHistory,
+    NodeNotFoundError,
+)
 
 from datamortem.common.errors import DomainError
-from datamortem.revisions import history, stamp
-from datamortem.revisions.consent import Consent
-from datamortem.revisions.errors import NoSuchStep, NotAdopted
-from datamortem.revisions.executor import run_plan
-from datamortem.revisions.graph import Plan, RevisionGraph, Status
-from datamortem.revisions.guard import refuse_old_system
-from datamortem.revisions.lock import WAIT, migration_lock
-from datamortem.revisions.progress import StepPrinter
+from datamortem.revisions import arguments
+from datamortem.revisions.output import talk_of
+from datamortem.revisions.verbs import authoring, checking, keeping, reading, walking
 
-_OVERVIEW: Final = """\
-Revisions are named by their id, by a unique beginning of it, by the name of a migration (cases.0006),
+_NAMES: Final = """\
+Revisions are named by their id, a unique beginning of it, the name of a migration (cases.0006),
 or as head, heads and base; REV+1 and REV-2 count from there.
-
-  manage.py db current                 where this database stands
-  manage.py db history                 the whole history, with what is applied here
-  manage.py db upgrade                 go to the newest revision
-  manage.py db downgrade -1            go one revision back (asks before values are destroyed)
 """
+
+_OVERVIEW: Final = f"""\
+manage.py db VERB: the history of the schema. Each verb explains itself: manage.py db VERB --help
+
+Look    current      where this database stands
+        history      all revisions, with what is applied here
+        heads        the newest revisions
+        branches     where the history forks, and where the forks join
+        show REV     what one revision does
+        check        compare models, migrations and the real database
+Walk    upgrade      go to the newest revision, or to another
+        downgrade    go back (asks before values are destroyed, and takes a backup)
+        stamp REV    record a revision without touching any table
+        sql          write the statements of a walk instead
+Write   revision     write what changed in the models as a new revision
+        merge        join several heads
+Keep    backup       write the whole database into a file
+        restore FILE replace the database by a backup
+
+{_NAMES}"""
+
+_CURRENT: Final = """\
+  manage.py db current                    the revision, and (head) if it is the newest
+  manage.py db current --check-heads      exit 1 unless everything is applied: the last step of a deployment
+  manage.py db current --json             {"current": [ids], "heads": [ids], "at_head": true|false,
+                                          "partial": {id: {"applied": n, "of": n}}, "unknown": [migrations],
+                                          "old_system": null, or what alembic_version claims}
+"""
+_HISTORY: Final = """\
+  manage.py db history                    a drawing on a terminal, else one line each
+  manage.py db history --plain | less     PARENT -> ID (tags), title; as alembic history prints it
+  manage.py db history --json             a list, newest first, of {"id", "title", "parents", "children",
+                                          "migrations", "head", "branch_point", "merge",
+                                          "applied": true|false|"partial"|null (not known)}
+"""
+_SHOW: Final = f"""\
+  manage.py db show 7c6a                  a unique beginning of the id
+  manage.py db show cases.0004            the revision that a migration is part of
+
+{_NAMES}"""
+_CHECK: Final = """\
+Exits 1 if anything is to be mended. Tables and columns that Django does not know are kept, and are no fault.
+
+  manage.py db check                      each difference, with what to do
+  manage.py db check --json               a list of {"level", "where", "what", "remedy"}
+"""
+_UPGRADE: Final = f"""\
+  manage.py db upgrade                    everything, of all apps
+  manage.py db upgrade --plan             only show what that would be
+  manage.py db upgrade +1                 one revision further
+  manage.py db upgrade 0d8c359bb4f1       up to that revision, and what it needs
+
+{_NAMES}"""
+_DOWNGRADE: Final = f"""\
+  manage.py db downgrade -1               the revision that was applied last
+  manage.py db downgrade -3 --plan        what three steps back would undo and destroy
+  manage.py db downgrade 8f6e --yes       all that is no part of 8f6e0f2be8d2 and what is before it
+  manage.py db downgrade base             everything
+
+What would be destroyed is counted and listed first. It is done only after a yes, and after a backup.
+
+{_NAMES}"""
+_STAMP: Final = f"""\
+For a database whose tables are right and whose records are not. Where the tables differ from what is
+recorded then, that is said; a migration that fails later is the price of a stamp that lies.
+
+  manage.py db stamp head                 as if everything were applied
+  manage.py db stamp 8f6e0f2be8d2         as if nothing after it were applied
+
+{_NAMES}"""
+_SQL: Final = f"""\
+Needs no database. Each migration is one transaction, and stops on a database that stands elsewhere.
+
+  manage.py db sql > all.sql              from an empty database to the newest revision
+  manage.py db sql 0d8c:head > up.sql     from one revision to another
+  manage.py db sql head:0d8c > down.sql   and back
+
+{_NAMES}"""
+_REVISION: Final = """\
+  manage.py db revision -m "Add a phone number"    what changed in the models, in all apps, as one revision
+  manage.py db revision -m "Fill it" --empty       one without operations, to be written by hand
+"""
+_MERGE: Final = """\
+  manage.py db merge -m "Merge heads"              join all of them
+  manage.py db merge -m "Merge heads" 7b4f 2a6d    join these
+"""
+_BACKUP: Final = """\
+The database may be in use. Evidence files and the search index are not in it.
+
+  manage.py db backup                     into the usual directory (BACKUP_URL)
+  manage.py db backup --backup-dir /mnt   into another
+"""
+_RESTORE: Final = """\
+All or nothing: the file is verified first, what it replaces is backed up, and a failure changes nothing.
+
+  manage.py db restore var/backups/datamortem-20250102T030405Z-0d8c359bb4f1.dump
+"""
+
+_Verb = Callable[..., None]
+_CHANGING: Final = (walking.upgrade, walking.downgrade, walking.stamp, keeping.restore)
 
 
 class Command(BaseCommand):
-    """One method a verb."""
+    """Reads the arguments of a verb and calls it."""
 
     help = "Walk the schema history: see where the database stands, go forward, go back."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take a verb and what it needs."""
+        parser.usage = "manage.py db [--database ALIAS] VERB …"
         parser.epilog = _OVERVIEW
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        parser.add_argument("--database", default="default", metavar="ALIAS", help="which of DATABASES")
-        verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+        _database(parser, default="default")
+        self._verbs = parser.add_subparsers(dest="verb", metavar="VERB", help="see below")
+        self._looking()
+        self._walking()
+        self._writing()
+        self._keeping()
 
-        def verb(name: str, help: str, **kwargs: Any) -> CommandParser:
-            sub: CommandParser = verbs.add_parser(name, help=help, description=help, **kwargs)
-            return sub
-
-        current = verb("current", "Show where this database stands.")
-        current.add_argument("--check-heads", action="store_true", help="exit 1 unless it is the newest")
-        for sub in (current, verb("heads", "Show the newest revisions."), self._history_arguments(verb)):
-            sub.add_argument("--verbose", action="store_true", help="with the migrations of each")
-            sub.add_argument("--json", action="store_true", dest="as_json", help="for programs")
-        verb("branches", "Show where the history forks, and where the forks join.")
-        verb("show", "Show one revision: its migrations, and whether it is applied here.").add_argument(
-            "revision"
+    def _verb(self, name: str, act: _Verb, help: str, examples: str = "") -> CommandParser:
+        parser: CommandParser = self._verbs.add_parser(
+            name,
+            description=help,
+            epilog=examples,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        self._walking_arguments(verb)
+        parser.set_defaults(act=act)
+        _database(parser, default=argparse.SUPPRESS)
+        return parser
 
-    @staticmethod
-    def _history_arguments(verb: Callable[..., CommandParser]) -> CommandParser:
-        sub = verb("history", "Show all revisions, newest first.")
-        sub.add_argument("--plain", action="store_true", help="one line each, as when piped; no drawing")
-        return sub
+    def _looking(self) -> None:
+        current = self._verb("current", reading.current, "Show where this database stands.", _CURRENT)
+        current.add_argument("--check-heads", action="store_true", help="exit 1 unless everything is applied")
+        history = self._verb("history", reading.show_history, "Show all revisions, newest first.", _HISTORY)
+        history.add_argument("--plain", action="store_true", help="one line each, as when piped; no drawing")
+        heads = self._verb("heads", reading.heads, "Show the newest revisions.")
+        for parser in (current, history, heads):
+            parser.add_argument("--verbose", action="store_true", help="with the migrations of each")
+        self._verb("branches", reading.branches, "Show where the history forks, and where the forks join.")
+        self._verb("show", reading.show, "Show what a revision does.", _SHOW).add_argument(
+            "revision", metavar="REV"
+        )
+        check = self._verb(
+            "check", checking.check, "Compare models, migrations and the real database.", _CHECK
+        )
+        for parser in (current, history, heads, check):
+            parser.add_argument("--json", action="store_true", dest="as_json", help="for programs")
 
-    @staticmethod
-    def _walking_arguments(verb: Callable[..., CommandParser]) -> None:
-        up = verb("upgrade", "Apply what is missing up to a revision.")
-        up.add_argument("revision", nargs="?", default="head", metavar="REV", help="head if not given; or +N")
-        down = verb("downgrade", "Undo revisions: the last N (-N), or all that come after REV.")
+    def _walking(self) -> None:
+        up = self._verb("upgrade", walking.upgrade, "Apply what is missing up to a revision.", _UPGRADE)
+        up.add_argument("revision", nargs="?", default="head", metavar="REV", help="head if not given, or +N")
+        down = self._verb(
+            "downgrade",
+            walking.downgrade,
+            "Undo the last N revisions (-N), or all that come after REV.",
+            _DOWNGRADE,
+        )
         down.add_argument("revision", nargs="?", metavar="-N|REV")
         down.add_argument("--steps", metavar="N", help="the same as -N")
-        marked = verb("stamp", "Record a revision without touching any table.")
-        marked.add_argument("revision", metavar="REV")
-        marked.add_argument(
+        for parser in (up, down):
+            parser.add_argument("--plan", action="store_true", help="only show what would be done")
+            arguments.consent(parser)
+        stamp = self._verb("stamp", walking.stamp, "Record a revision without touching any table.", _STAMP)
+        stamp.add_argument("revision", metavar="REV")
+        stamp.add_argument(
             "--include-dependents",
             action="store_true",
-            help="also take back the records of other apps that depend on what is taken back",
+            help="also take back the records of what depends on what is taken back",
         )
-        for sub in (up, down, marked):
-            sub.add_argument(
-                "--lock-wait",
-                type=float,
-                default=WAIT,
-                metavar="SECONDS",
-                help=f"how long to wait for another process that changes the schema ({WAIT:g})",
-            )
-        for sub in (up, down):
-            sub.add_argument("--plan", action="store_true", help="only show what would be done")
-            sub.add_argument("--yes", action="store_true", help="accept that what is listed is destroyed")
-            sub.add_argument("--backup-dir", type=Path, default=settings.BACKUP_ROOT, metavar="DIR")
+        for parser in (up, down, stamp):
+            arguments.lock_wait(parser)
+        self._verb("sql", reading.sql, "Write the SQL of a walk.", _SQL).add_argument(
+            "walk", nargs="?", metavar="FROM:TO", help="base:head if not given"
+        )
 
-    def handle(self, *args: Any, verb: str, database: str, **options: Any) -> None:
-        """Do what the verb says."""
-        self.connection: BaseDatabaseWrapper = connections[database]
+    def _writing(self) -> None:
+        revision = self._verb(
+            "revision", authoring.revision, "Write what changed in the models as a new revision.", _REVISION
+        )
+        merge = self._verb("merge", authoring.merge, "Write the revision that joins heads.", _MERGE)
+        merge.add_argument("heads", nargs="*", metavar="HEAD", help="all if none are named")
+        for parser in (revision, merge):
+            parser.add_argument("-m", "--message", required=True, metavar="MSG", help="what it does")
+            parser.add_argument("--dry-run", action="store_true", help="only say which files it would write")
+        how = revision.add_mutually_exclusive_group()
+        how.add_argument("--autogenerate", action="store_true", help="from the models (the default)")
+        how.add_argument("--empty", action="store_true", help="without operations")
+        revision.add_argument("--app", metavar="APP", help="where an empty one goes")
+
+    def _keeping(self) -> None:
+        backup = self._verb("backup", keeping.backup, "Write the whole database into a file.", _BACKUP)
+        arguments.backup_dir(backup)
+        restore = self._verb("restore", keeping.restore, "Replace the database by a backup.", _RESTORE)
+        restore.add_argument("file", type=Path, metavar="FILE")
+        restore.add_argument("--force", action="store_true", help="take a backup of a newer version too")
+        arguments.consent(restore, "everything in the database is replaced")
+        arguments.lock_wait(restore)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Do what the verb says; without one, say which there are."""
+        talk = talk_of(self)
+        act: _Verb | None = options.get("act")
+        if act is None:
+            talk.say(_OVERVIEW.rstrip())
+            return
         try:
-            getattr(self, f"_{verb}")(**options)
+            act(connections[options["database"]], talk, **_own(options))
         except DomainError as refusal:
             raise CommandError(refusal.detail) from refusal
         except OperationalError as error:
-            raise CommandError(f"The database cannot be used: {str(error).strip()}") from error
-
-    # Reading ----------------------------------------------------------------------------------
-
-    def _known(self) -> tuple[RevisionGraph, Status | None]:
-        """Return the history, and what is applied if the database can be asked."""
-        try:
-            graph = RevisionGraph(self.connection)
-            return graph, graph.status()
-        except OperationalError as error:
-            self.stderr.write(f"What is applied is not known: {str(error).strip()}")
-            return RevisionGraph(), None
-
-    def _current(self, check_heads: bool, verbose: bool, as_json: bool, **_: Any) -> None:
-        graph = RevisionGraph(self.connection)
-        status = graph.status()
-        tips = graph.tips(status.touched)
-        behind = status.applied != graph.revisions.keys()
-        if as_json:
-            heads = [r.id for r in graph.heads]
-            unknown = [".".join(node) for node in status.unknown]
-            self._write_json(
-                {
-                    "current": [r.id for r in tips],
-                    "heads": heads,
-                    "behind": behind,
-                    "partial": status.partial,
-                    "unknown": unknown,
-                }
-            )
+            raise CommandError(f"The database cannot be used: {' '.join(str(error).split())}") from error
+        except (
+            BadMigrationError,
+            CircularDependencyError,
+            InconsistentMigrationHistory,
+            NodeNotFoundError,
+        ) as error:
+            raise CommandError(f"The migrations do not fit together: {error}") from error
+        if act in _CHANGING:
+            talk.out.flush()  # what was done is done, whoever reads of it
         else:
-            self._write_current(graph, status, verbose)
-        if check_heads:
-            refuse_old_system(self.connection)
-            graph.refuse_several_heads()
-            if behind:
-                raise CommandError("The database is behind. Bring it up: python manage.py db upgrade")
-
-    def _write_current(self, graph: RevisionGraph, status: Status, verbose: bool) -> None:
-        for revision in graph.tips(status.touched):
-            done, of = status.partial.get(revision.id, (0, 0))
-            note = f" PARTIAL: {done} of {of} migrations applied" if of else ""
-            self.stdout.write(history.name(revision) + note)
-            if verbose:
-                self.stdout.write("\n".join(f"    {'.'.join(node)}" for node in revision.nodes))
-        if not status.touched:
-            self.stdout.write("<base>")
-        if status.unknown:
-            names = ", ".join(".".join(node) for node in status.unknown)
-            self.stdout.write(f"Recorded by a newer version, and unknown to this one: {names}")
-        try:
-            refuse_old_system(self.connection)
-        except NotAdopted as refusal:
-            self.stdout.write(refusal.detail)
-
-    def _history(self, plain: bool, verbose: bool, as_json: bool, **_: Any) -> None:
-        graph, status = self._known()
-        if as_json:
-            self._write_json(history.as_data(graph, status))
-        elif plain or not self.stdout.isatty():
-            self._write_all(history.lines(graph, status, verbose=verbose))
-        else:
-            encoding = getattr(sys.stdout, "encoding", None) or "ascii"
-            ascii_only = not _can_write("●│├╯", encoding)
-            self._write_all(history.drawing(graph, status, ascii_only=ascii_only, verbose=verbose))
-
-    def _heads(self, verbose: bool, as_json: bool, **_: Any) -> None:
-        graph = RevisionGraph()
-        if as_json:
-            self._write_json([r.id for r in graph.heads])
-            return
-        for revision in graph.heads:
-            self.stdout.write(f"{history.name(revision)}, {revision.title}")
-            if verbose:
-                self._write_all(f"    {'.'.join(node)}" for node in revision.nodes)
-        if len(graph.heads) > 1:
-            self.stdout.write('Join them: python manage.py db merge -m "Merge heads"')
-
-    def _branches(self, **_: Any) -> None:
-        graph = RevisionGraph()
-        for revision in reversed(graph.order):
-            if revision.is_branch_point:
-                self.stdout.write(f"{history.name(revision)}, {revision.title}")
-                ordered = sorted(revision.children, key=lambda child: graph.revisions[child].order)
-                self._write_all(f"    -> {child}, {graph.revisions[child].title}" for child in ordered)
-            elif revision.is_merge:
-                self.stdout.write(history.line(graph, revision))
-
-    def _show(self, revision: str, **_: Any) -> None:
-        graph, status = self._known()
-        found = graph.find(revision)
-        self.stdout.write(history.line(graph, found))
-        if status:
-            known = history.applied_word(status, found)
-            self.stdout.write(f"    {known}")
-        for node in found.nodes:
-            migration = graph.migrations.nodes[node]
-            self.stdout.write(f"  {'.'.join(node)}")
-            self._write_all(f"    {operation.describe()}" for operation in migration.operations)
-
-    # Walking ----------------------------------------------------------------------------------
-
-    @contextmanager
-    def _changing(self, lock_wait: float, doing: str) -> Iterator[RevisionGraph]:
-        """Hold the lock, and yield the history as it is under it."""
-        with migration_lock(self.connection, wait=lock_wait, doing=f"db {doing}"):
-            refuse_old_system(self.connection)
-            yield RevisionGraph(self.connection)
-
-    def _upgrade(self, revision: str, lock_wait: float, **options: Any) -> None:
-        with self._changing(lock_wait, "upgrade") as graph:
-            if revision.startswith("+"):
-                names = graph.moved(graph.status().applied, _steps(revision[1:]))
-            else:
-                if revision == "head":
-                    graph.refuse_several_heads()
-                names = graph.resolve(revision)
-            everything = names == graph.revisions.keys()
-            self._carry_out(graph, graph.upgrade_plan(names, everything=everything), **options)
-
-    def _downgrade(self, revision: str | None, steps: str | None, lock_wait: float, **options: Any) -> None:
-        if (revision is None) == (steps is None):
-            raise CommandError("Say how far: -N for the last N revisions, or the revision to return to.")
-        if steps is None and re.fullmatch(r"-\d+", str(revision)):
-            steps = str(revision)[1:]
-        with self._changing(lock_wait, "downgrade") as graph:
-            touched = graph.status().touched
-            if steps is not None:
-                undone = [r.id for r in graph.last_applied(_steps(steps))]
-            else:
-                kept = graph.resolve(str(revision))
-                undone = [r.id for r in reversed(graph.order) if r.id in touched - kept]
-            plan, others = graph.downgrade_plan(undone)
-            if undone:
-                self.stdout.write(f"Undoing: {', '.join(undone)}")
-            if others:
-                self.stdout.write("With them goes what depends on them:")
-                self._write_all(f"  {'.'.join(node)}" for node in others)
-            self._carry_out(graph, plan, **options)
-
-    def _carry_out(
-        self, graph: RevisionGraph, plan: Plan, /, *, plan_only: bool = False, **options: Any
-    ) -> None:
-        plan_only = plan_only or options["plan"]
-        if not plan:
-            self.stdout.write(f"Nothing to do: the database stands at {_standing(graph)}.")
-            return
-        if options["plan"]:
-            self._write_all(f"  {'undo' if back else 'apply'} {migration}" for migration, back in plan)
-            return
-        Consent(
-            self.connection,
-            options["backup_dir"],
-            agreed=options["yes"],
-            say=self.stdout.write,
-            ask=input if sys.stdin.isatty() else None,
-        )(plan)
-        try:
-            run_plan(self.connection, plan, progress=StepPrinter(self.stdout, self.style), verbosity=0)
-        except (DatabaseError, DomainError) as error:
-            reached = _standing(RevisionGraph(self.connection))
-            raise CommandError(
-                f"{str(error).strip()}\nThe migration that failed was rolled back. The database stands at "
-                f"{reached}. Mend the cause, then run the same command again."
-            ) from error
-        self.stdout.write(f"The database stands at {_standing(RevisionGraph(self.connection))}.")
-
-    def _stamp(self, revision: str, include_dependents: bool, lock_wait: float, **_: Any) -> None:
-        with self._changing(lock_wait, "stamp") as graph:
-            names = graph.resolve(revision)
-            added, taken = stamp.stamp(self.connection, graph, names, include_dependents=include_dependents)
-            self.stdout.write(
-                f"Recorded {revision}: {len(added)} migrations added, {len(taken)} taken back. "
-                "No table was touched."
-            )
-
-    # Writing ----------------------------------------------------------------------------------
-
-    def _write_json(self, data: Any) -> None:
-        self.stdout.write(json.dumps(data, indent=2))
-
-    def _write_all(self, found: Iterator[str]) -> None:
-        for text in found:
-            self.stdout.write(text)
+            talk.out.refuse_loss()
 
 
-def _steps(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,6}", text) or not int(text):
-        raise NoSuchStep(f"{text!r} is no number of steps: expected 1, 2, 3 … Nothing was changed.")
-    return int(text)
+def _database(parser: CommandParser, *, default: str) -> None:
+    parser.add_argument(
+        "--database",
+        default=default,
+        choices=tuple(connections),
+        metavar="ALIAS",
+        help="which of DATABASES",
+    )
 
 
-def _standing(graph: RevisionGraph) -> str:
-    return ", ".join(history.name(r) for r in graph.current()) or "<base>"
+def _own(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of the verb, without those of `db` itself and of every command."""
+    return {name: value for name, value in options.items() if name not in _SHARED}
 
 
-def _can_write(text: str, encoding: str) -> bool:
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        return False
-    return True
+_SHARED: Final = {
+    *("verb", "act", "database", "autogenerate"),
+    *("verbosity", "settings", "pythonpath", "traceback", "no_color", "force_color", "skip_checks"),
+    *("stdout", "stderr"),
+}
