@@ -237,7 +237,8 @@ def _unknown_indexes(cursor: Cursor, table: str, known: Known) -> Iterator[str]:
         columns.setdefault((name, sql), []).append(column)
     for (name, sql), names in columns.items():
         words = tokens(sql)
-        whole = not any(token.word == "WHERE" for token in words) and None not in names
+        special = {"WHERE", "DESC", "COLLATE"} & {token.word for token in words}
+        whole = not special and None not in names
         django = name in known.names or (whole and tuple(names) in known.indexes)
         dropped = {token.name.lower() for token in words} & known.gone
         if not django and not dropped:

@@ -99,8 +99,8 @@ def full() -> CreateModelIfMissing:
 
 
 def with_places() -> ProjectState:
-    fields = [("id", models.AutoField(primary_key=True))]
-    return apply(CreateModelIfMissing("Place", fields, {"db_table": "lab_place"}), ProjectState())
+    key: models.Field[Any, Any] = models.AutoField(primary_key=True)
+    return apply(CreateModelIfMissing("Place", [("id", key)], {"db_table": "lab_place"}), ProjectState())
 
 
 def differences(state: ProjectState) -> list[str]:

@@ -50,7 +50,7 @@ def apply(operation: migrations.operations.base.Operation, state: ProjectState) 
 @pytest.fixture
 def state() -> Any:
     """A table of Django's, `lab_thing` (id, name, size), and one it refers to nowhere, `lab_place`."""
-    fields = [
+    fields: list[tuple[str, models.Field[Any, Any]]] = [
         ("id", models.AutoField(primary_key=True)),
         ("name", models.CharField()),
         ("size", models.IntegerField(null=True)),
