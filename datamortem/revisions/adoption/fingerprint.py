@@ -40,8 +40,8 @@ class Fingerprint:
 
     def __add__(self, other: Fingerprint) -> Fingerprint:
         """Return the fingerprint of the rows of both."""
-        lanes = zip(self.digest.split("-"), other.digest.split("-"), strict=True)
-        digest = "-".join(str(int(a) + int(b)) for a, b in lanes)
+        lanes = zip(self.digest.split("/"), other.digest.split("/"), strict=True)  # they may be negative
+        digest = "/".join(str(int(a) + int(b)) for a, b in lanes)
         last = max((n for n in (self.last_id, other.last_id) if n is not None), default=None)
         return Fingerprint(self.table, self.columns, self.rows + other.rows, digest, last)
 
@@ -67,7 +67,7 @@ def take(
             f" FROM {_quoted(table.name)} {where}) AS rows"
         )
         rows, first, second, last = cursor.fetchone()
-    return Fingerprint(table.name, names, rows, f"{int(first)}-{int(second)}", last)
+    return Fingerprint(table.name, names, rows, f"{int(first)}/{int(second)}", last)
 
 
 def in_steps(
