@@ -277,11 +277,7 @@ def _convert(
     else:
         rewritten = set(touched) & large.keys()  # by completing them
         done.bridged = list(declaring.bridge(connection, wanted, found.large))
-    left = [
-        difference
-        for difference in differences(connection, graph, wanted_nodes(graph, found.claim.revisions))
-        if difference.level is Level.ERROR
-    ]
+    left = _errors_left(connection, graph, found.claim, wanted)
     if left:
         raise CannotAdopt(
             "This cannot be converted; everything was rolled back:\n"
@@ -302,6 +298,26 @@ def _convert(
                 "Everything was rolled back."
             )
     _fence(connection, found, large.values())
+
+
+def _errors_left(
+    connection: BaseDatabaseWrapper, graph: RevisionGraph, claim: Claim, wanted: Mapping[str, Table]
+) -> list[Difference]:
+    """Return what cannot be converted, of the claimed revisions and of what is there of later ones."""
+    state = graph.loader.project_state(wanted_nodes(graph, claim.revisions))
+    claimed, there = live.expected(connection, state, settings.REVISION_APPS), live.read(connection)
+    ahead = _columns(wanted) - _columns(claimed)
+    found = [
+        difference
+        for difference in live.compare(connection.vendor, claimed, there)
+        if not any((difference.table, column) in ahead for column in difference.columns)
+    ]
+    found += live.compare(connection.vendor, within(wanted, there), there)
+    return [difference for difference in dict.fromkeys(found) if difference.level is Level.ERROR]
+
+
+def _columns(tables: Mapping[str, Table]) -> set[tuple[str, str]]:
+    return {(name, column) for name, table in tables.items() for column in table.columns}
 
 
 def _prefix_hashes(connection: BaseDatabaseWrapper, found: Found) -> int:
