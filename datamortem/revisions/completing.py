@@ -66,9 +66,8 @@ def complete(editor: Editor, model: type[Model], column: str | None = None) -> N
     ]
     for difference in mends:
         _refuse_rows(editor, expected, difference)
-    if editor.connection.vendor == "sqlite":
-        if mends:
-            editor._remake_table(model)  # constraints come only with a rebuild
+    if not all(difference.statements for difference in mends):
+        editor._remake_table(model)  # on SQLite most things come only with a rebuild
         return
     for difference in mends:
         for statement in difference.statements:

@@ -13,6 +13,7 @@ from django.db.models import Model
 
 from datamortem.revisions.live.differences import compare
 from datamortem.revisions.live.expectation import expected
+from datamortem.revisions.live.numbers import taken_numbers
 from datamortem.revisions.live.reading import read
 from datamortem.revisions.live.tables import Difference, Level, Table
 
@@ -39,6 +40,7 @@ def drift(connection: BaseDatabaseWrapper) -> list[Difference]:
     ours = {model._meta.db_table for app in settings.REVISION_APPS for model in _models(app)}
     return [
         *compare(connection.vendor, wanted, actual),
+        *taken_numbers(connection, {name: actual[name] for name in wanted if name in actual}),
         *(_early(name) for name in sorted((ours & actual.keys()) - wanted.keys())),
         *(_unknown(name) for name in unknown_tables(connection, wanted)),
     ]

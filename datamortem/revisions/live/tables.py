@@ -144,7 +144,7 @@ class Difference:
     #: A command or a statement to type.
     remedy: str
     columns: tuple[str, ...] = ()
-    #: Statements that mend it where that is safe, in this order; SQLite: those about indexes.
+    #: Statements that mend it where that is safe, in this order; SQLite: of indexes only.
     statements: tuple[str, ...] = ()
     part: Part = Part.TABLE
     #: The part is not there at all, so that adding it mends the difference.
