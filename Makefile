@@ -79,12 +79,12 @@ clean: ## Remove the virtual environment and caches; evidence and database stay
 ##@ The schema's history (docs/migrations.md); with COMPOSE=1 inside the compose stack
 
 # Words of the operator reach a command as its argument, never as text of the shell or of make.
-unexport MSG REV FILE RANGE STEPS
 export DB_MSG := $(value MSG)
 export DB_REV := $(value REV)
 export DB_FILE := $(value FILE)
 export DB_RANGE := $(value RANGE)
 export DB_STEPS := $(if $(filter undefined,$(origin STEPS)),1,$(value STEPS))
+unexport MSG REV FILE RANGE STEPS
 chosen = $(filter 1 yes true,$(1))
 COMPOSE_WEB ?= docker compose -f docker/compose.yml run --rm $$([ -t 0 ] || echo -T) web
 MANAGE = $(if $(call chosen,$(COMPOSE)),$(COMPOSE_WEB) python,$(BIN)/python) manage.py
