@@ -72,21 +72,28 @@ def drawing(
         ]
         for other in others:
             yield _bridge(strokes, lanes, own, other, strokes.join)
-            lanes[other] = None
+            _free(lanes, other)
         row = [" " if lane is None else strokes.lane for lane in lanes]
         row[own] = _mark(strokes, status, revision)
         applied = f"  [{applied_word(status, revision)}]" if status else ""
         yield f"{' '.join(row)}  {name(revision, revision.id in current)}  {revision.title}{applied}"
         below = _parents(graph, revision)
-        lanes[own] = below[0] if below else None
+        if below:
+            lanes[own] = below[0]
+        else:
+            _free(lanes, own)
         for parent in below[1:]:
             other = _place(lanes, parent)
             yield _bridge(strokes, lanes, own, other, strokes.fork)
         if verbose:
             left = " ".join(" " if lane is None else strokes.lane for lane in lanes)
             yield from (f"{left}  {'.'.join(node)}" for node in revision.nodes)
-        while lanes and lanes[-1] is None:
-            lanes.pop()
+
+
+def _free(lanes: list[str | None], number: int) -> None:
+    lanes[number] = None
+    while lanes and lanes[-1] is None:
+        lanes.pop()
 
 
 def _place(lanes: list[str | None], target: str) -> int:

@@ -33,7 +33,7 @@ _PAUSE: Final = 0.1
 
 _HOLDERS: Final = """
     SELECT a.pid, coalesce(nullif(a.application_name, ''), 'a session'),
-           coalesce(host(a.client_addr), 'this machine'),
+           host(a.client_addr),
            to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')
     FROM pg_locks l JOIN pg_stat_activity a USING (pid)
     WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
@@ -82,7 +82,8 @@ def _advisory_lock(connection: BaseDatabaseWrapper, wait: float, doing: str) -> 
         def holder() -> str:
             cursor.execute(_HOLDERS, [ADVISORY_KEY])
             return "; ".join(
-                f"{name}, server process {pid}, from {host}{f', since {since} UTC' if since else ''}"
+                f"{name}, server process {pid}"
+                f"{f', from {host}' if host else ''}{f', since {since} UTC' if since else ''}"
                 for pid, name, host, since in cursor.fetchall()
             )
 
