@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from django.conf import settings
-from django.core.management import load_command_class
+from django.core.management import CommandError, call_command, load_command_class
 from django.db import connection
 from pytest_django import DjangoDbBlocker
 
@@ -147,9 +148,22 @@ def test_words_of_the_operator_are_never_read_by_make_or_the_shell(tmp_path: Pat
 
 @pytest.mark.parametrize("steps", ["0", "-1", "abc", "", "1; ls", "+2", "٣"])
 def test_steps_that_are_none_are_refused_with_a_sentence(steps: str, scratch: Scratch) -> None:
-    said = scratch.manage("db", "downgrade", f"--steps={steps}", check=False)
-    assert said.returncode == 1
-    assert "is no number of steps" in said.stderr
+    with pytest.raises(CommandError, match="is no number of steps"):
+        call_command("db", f"--database={scratch.alias}", "downgrade", f"--steps={steps}")
+
+
+def test_the_workflows_are_well_formed_and_deploy_as_the_guide_says() -> None:
+    workflows = {
+        path.name: yaml.safe_load(path.read_text()) for path in (ROOT / ".github/workflows").iterdir()
+    }
+    assert all({"name", "jobs"} <= workflow.keys() for workflow in workflows.values())
+    (job,) = workflows["deploy.yml"]["jobs"].values()
+    steps = [step["run"] for step in job["steps"] if "run" in step]
+    upgrade = steps.index("python manage.py db upgrade")
+    assert steps[upgrade + 1] == "python manage.py db current --check-heads"
+    assert job["services"]["postgres"]["image"] == "postgres:15"
+    pipeline = GUIDES[0].read_text(encoding="utf-8").split("## CI/CD")[1].split("```")[1].splitlines()[1:]
+    assert [command for command in pipeline if command not in steps] == []
 
 
 # Running all of it ------------------------------------------------------------------------------
