@@ -31,9 +31,10 @@ class RowsChanged(RevisionError):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Fingerprints of large tables, and the server's snapshot they were taken in."""
+    """Fingerprints of the rows of large tables that every transaction before `first` had written."""
 
-    id: str
+    #: The 64-bit number of the oldest transaction that was open at that moment.
+    first: int
     fingerprints: dict[str, Fingerprint]
 
 
@@ -49,13 +50,34 @@ def large_tables(connection: BaseDatabaseWrapper, names: Iterable[str]) -> set[s
 
 
 def fingerprint_large(connection: BaseDatabaseWrapper, tables: Iterable[Table], say: Say) -> Snapshot:
-    """Return fingerprints of large tables as of one moment. Nobody waits for it."""
+    """Return fingerprints of large tables as of one moment. Nobody waits for it.
+
+    What transactions wrote that were open or later than an open one is left to `still_that`.
+    """
     with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        cursor.execute("SELECT pg_current_snapshot()::text")
-        (snapshot,) = cursor.fetchone()
+        cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+        (first,) = cursor.fetchone()
+        settled = f"NOT ({_written_since(connection, first)})"
         with exact_text(connection):
-            return Snapshot(snapshot, {table.name: in_steps(connection, table, say) for table in tables})
+            return Snapshot(
+                first, {table.name: in_steps(connection, table, say, where=settled) for table in tables}
+            )
+
+
+def _written_since(connection: BaseDatabaseWrapper, first: int) -> str:
+    """Return the condition that a row was written by transaction `first` or a later one.
+
+    Numbers and not snapshots are compared: a row carries the number of the savepoint it was written
+    in, which is higher than that of its transaction, and which no snapshot names.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT age(%s::text::xid8::xid), pg_snapshot_xmax(pg_current_snapshot())::text::bigint", [first]
+        )
+        age, end = cursor.fetchone()
+    # Candidates by age, which is cheap; then exactly: xmin has 32 bits, and all that show are before `end`.
+    return f"age(xmin) <= {age} AND {end} - (({end} - xmin::text::bigint) & 4294967295) >= {first}"
 
 
 def lock(connection: BaseDatabaseWrapper, names: Iterable[str]) -> None:
@@ -67,21 +89,14 @@ def lock(connection: BaseDatabaseWrapper, names: Iterable[str]) -> None:
 
 
 def still_that(connection: BaseDatabaseWrapper, table: Table, snapshot: Snapshot) -> Fingerprint:
-    """Return the fingerprint of a locked large table, reading only rows that are new since the snapshot.
+    """Return the fingerprint of a locked large table, reading only rows written since the snapshot.
 
     Raises RowsChanged if any row of the snapshot is gone or another by now.
     """
     before = snapshot.fingerprints[table.name]
+    new = _written_since(connection, snapshot.first)
+    added = take(connection, table, before.columns, where=f"WHERE {new}")
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT age(pg_snapshot_xmin(%s::pg_snapshot)::xid), pg_current_xact_id()::text::bigint",
-            [snapshot.id],
-        )
-        age, now = cursor.fetchone()
-        # Candidates by age, which is cheap; then exactly: xmin has 32 bits, a snapshot's ids have 64.
-        full = f"({now} - (({now} - xmin::text::bigint) & 4294967295))::text::xid8"
-        new = f"age(xmin) <= {age} AND NOT pg_visible_in_snapshot({full}, '{snapshot.id}'::pg_snapshot)"
-        added = take(connection, table, before.columns, where=f"WHERE {new}")
         cursor.execute(f'SELECT count(*) FROM "{table.name}"')  # noqa: S608
         (rows,) = cursor.fetchone()
     if rows != before.rows + added.rows:
@@ -172,6 +187,7 @@ def sessions(connection: BaseDatabaseWrapper) -> list[str]:
             "SELECT coalesce(nullif(application_name, ''), 'a session'), usename,"
             " coalesce(host(client_addr), 'local'), pid FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            " AND backend_type = 'client backend' AND application_name NOT LIKE 'datamortem adopt%' ORDER BY pid"
+            " AND backend_type = 'client backend' AND application_name NOT LIKE 'datamortem adopt%'"
+            " ORDER BY pid"
         )
         return [f"{name} of {user} from {host}, process {pid}" for name, user, host, pid in cursor.fetchall()]
