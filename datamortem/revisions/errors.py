@@ -49,3 +49,7 @@ class RowsInTheWay(RevisionError):
 
 class WouldLose(RevisionError):
     """A table of SQLite cannot be made anew without losing something of it."""
+
+
+class NotAllowed(RevisionError):
+    """The user of the database lacks a privilege; the statement that gives it is in the message."""

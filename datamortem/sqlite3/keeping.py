@@ -276,7 +276,7 @@ def _refuse_gone(keeping: Keeping, known: Known) -> None:
         *((f"the column {name}", sql) for name, sql in keeping.columns.items()),
     ]
     for what, sql in again:
-        words = {token.name.lower() for token in tokens(sql)}
+        words = {token.name.lower() for token in tokens(sql) if token.kind != "string"}
         if names := words & known.gone:
             raise WouldLose(
                 f"{', '.join(sorted(names))} of {keeping.table} is to go, but {what} uses it;"

@@ -209,6 +209,13 @@ def test_a_column_that_others_use_is_not_dropped_under_them(state: Any, definiti
     assert rows("SELECT id, name, size FROM lab_thing") == [(1, "a", 4)]
 
 
+def test_a_word_that_is_only_text_is_no_use_of_the_column(state: Any) -> None:
+    run("ALTER TABLE lab_thing ADD COLUMN label varchar DEFAULT 'size'")
+    state = apply(migrations.AlterField("thing", "size", models.IntegerField(null=True, unique=True)), state)
+    apply(migrations.RemoveField("thing", "size"), state)
+    assert [row[1] for row in rows("PRAGMA table_info(lab_thing)")] == ["id", "name", "label"]
+
+
 @pytest.mark.parametrize(
     ("constraint", "named"),
     [("REFERENCES lab_place (id)", "foreign key on size"), ("UNIQUE", "unique on size")],

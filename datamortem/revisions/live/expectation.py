@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from django.db import transaction
+from django.db import ProgrammingError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import strip_quotes
 from django.db.migrations.state import ProjectState
+from psycopg.errors import InsufficientPrivilege
 
+from datamortem.revisions.errors import NotAllowed
 from datamortem.revisions.live.reading import read
 from datamortem.revisions.live.tables import ForeignKey, Table
 
@@ -106,5 +108,14 @@ def _in_memory(connection: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]
 def _enter_new_schema(connection: BaseDatabaseWrapper) -> None:
     name = connection.ops.quote_name(f"expected_{secrets.token_hex(8)}")
     with connection.cursor() as cursor:
-        cursor.execute(f"CREATE SCHEMA {name}")
+        try:
+            cursor.execute(f"CREATE SCHEMA {name}")
+        except ProgrammingError as error:
+            if not isinstance(error.__cause__, InsufficientPrivilege):
+                raise
+            database, user = (connection.settings_dict[key] for key in ("NAME", "USER"))
+            raise NotAllowed(
+                "To know what the migrations would make, they are made in a schema of their own and rolled"
+                f' back, which this user may not: GRANT CREATE ON DATABASE "{database}" TO "{user}"'
+            ) from error
         cursor.execute(f"SET LOCAL search_path TO {name}")

@@ -9,6 +9,7 @@ import pytest
 from django.db import connection, transaction
 
 from datamortem.revisions import live
+from datamortem.revisions.errors import NotAllowed
 from datamortem.revisions.live import Level
 from datamortem.tests.revisions.handmade import differences, lab, one, run
 
@@ -222,3 +223,12 @@ def test_rows_above_the_next_number_are_told_and_it_goes_above_them() -> None:
     run(*found.statements)
     assert live.drift(connection) == []
     run("INSERT INTO cases (case_id, status, created_at_utc) VALUES ('b', 'open', now())")
+
+
+def test_a_user_who_may_make_no_schema_is_told_what_to_grant() -> None:
+    run("CREATE ROLE lab_user", "GRANT ALL ON ALL TABLES IN SCHEMA public TO lab_user", "SET ROLE lab_user")
+    try:
+        with pytest.raises(NotAllowed, match=r'GRANT CREATE ON DATABASE "[^"]+" TO '):
+            live.drift(connection)
+    finally:
+        run("RESET ROLE", "DROP OWNED BY lab_user", "DROP ROLE lab_user")
