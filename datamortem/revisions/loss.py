@@ -156,7 +156,7 @@ class _Trace:
 
     def _counted_columns(self, cursor: Any, table: str) -> Iterator[Loss]:
         live = {c.name for c in self.connection.introspection.get_table_description(cursor, table)}
-        columns = {name: column for name, column in self.columns[table].items() if name in live}
+        columns = {name: column for name, column in sorted(self.columns[table].items()) if name in live}
         if not columns:
             return
         counts = ", ".join(
