@@ -19,3 +19,10 @@ class LegacyBCryptPasswordHasher(BCryptPasswordHasher):
         salt = salt.encode("ascii") if isinstance(salt, str) else salt
         hashed = bcrypt.hashpw(password.encode()[:72], salt)
         return f"{self.algorithm}${hashed.decode('ascii')}"
+
+    def verify(self, password: str, encoded: str) -> bool:
+        """Return whether they match. A hash that the library cannot read matches nothing."""
+        try:
+            return bool(super().verify(password, encoded))
+        except ValueError:
+            return False

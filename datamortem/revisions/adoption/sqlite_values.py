@@ -127,7 +127,7 @@ def _odd(column: str, kind: str) -> str:
     seconds = f"substr({column}, 1, 19)"
     return (
         f"({column} IS NOT NULL AND (typeof({column}) <> 'text' OR {column} < '0001'"
-        f" OR strftime('%Y-%m-%d %H:%M:%S', {seconds}) IS NOT {seconds}"
+        f" OR strftime('%Y-%m-%d %H:%M:%S', {seconds}, '+0 days') IS NOT {seconds}"
         f" OR (length({column}) > 19 AND substr({column}, 20) NOT GLOB '.[0-9][0-9][0-9][0-9][0-9][0-9]')))"
     )
 
