@@ -14,7 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from datamortem.revisions.errors import RevisionError
 from datamortem.revisions.graph import RevisionGraph
-from datamortem.revisions.guard import FENCE, old_versions
+from datamortem.revisions.guard import FENCE, OLD_TABLES, old_versions
 from datamortem.revisions.live import Table
 from datamortem.revisions.loss import columns_of
 
@@ -104,7 +104,7 @@ def inferred(graph: RevisionGraph, live: Mapping[str, Table]) -> tuple[frozenset
     for revision in graph.order:
         if revision.id not in documented or not revision.parents <= found:
             continue
-        wanted = columns_of(graph, revision)
+        wanted = {column for column in columns_of(graph, revision) if column[0] in OLD_TABLES}
         missing = sorted(c for c in wanted if c[0] not in live or c[1] not in live[c[0]].columns)
         if missing:
             reasons.append(f"{revision.id} is not there: {_listed(missing)} is missing")
