@@ -93,7 +93,8 @@ def test_duplicate_verification_tokens_are_named_and_mended_by_what_is_said(scra
     prepare(scratch, TOKENS)
     said = refused(scratch)
     assert "users: 2 rows: email_verification_token is the same as in another row" in said
-    assert "id 1, email 'admin@example.com'" in said and "id 2, email 'Élodie.Martin@Example.ORG'" in said
+    assert "id 1, email 'admin@example.com'" in said
+    assert "id 2, email 'Élodie.Martin@Example.ORG'" in said
     assert "UPDATE users SET email_verification_token = … WHERE id = …" in said
     with scratch.connection.cursor() as cursor:
         cursor.execute("UPDATE users SET email_verification_token = NULL WHERE id = 2")
@@ -137,8 +138,10 @@ def test_only_ten_rows_are_named_and_all_are_counted(scratch: Scratch) -> None:
         ],
     )
     said = refused(scratch)
-    assert "users: 25 rows" in said and "id 110, email 'u110@x'" in said
-    assert "and 15 more" in said and "id 111" not in said
+    assert "users: 25 rows" in said
+    assert "id 110, email 'u110@x'" in said
+    assert "and 15 more" in said
+    assert "id 111" not in said
 
 
 @pytest.mark.parametrize(
@@ -179,7 +182,7 @@ def test_values_that_only_sqlite_can_hold_are_named(scratch: Scratch, change: st
         pytest.skip("PostgreSQL refuses such values")
     prepare(scratch, [f"UPDATE {change}"])
     said = refused(scratch)
-    assert f"{change.split()[0]}: 1 row: {says}" in said
+    assert f"{change.split(maxsplit=1)[0]}: 1 row: {says}" in said
     assert "id 2" in said
 
 
@@ -199,17 +202,18 @@ def test_hashes_that_are_not_bcrypt_are_kept_and_told_and_let_nobody_in(scratch:
     prepare(
         scratch,
         [
-            "UPDATE users SET hashed_password = 'md5:5f4dcc3b5aa765d61d8327deb882cf99' WHERE username = 'elodie'",
+            "UPDATE users SET hashed_password = 'md5:5f4dcc3b5aa765d6' WHERE username = 'elodie'",
             f"UPDATE users SET hashed_password = '{cut}' WHERE username = 'viewer'",
         ],
     )
     plan = adopt(scratch)
     assert "users: 2 rows: the password hash is not one of bcrypt's" in plan
-    assert "Élodie.Martin@Example.ORG" in plan and "changepassword" in plan
+    assert "Élodie.Martin@Example.ORG" in plan
+    assert "changepassword" in plan
     adopt(scratch, "--yes")
     call_command("migrate", database=scratch.alias, verbosity=0)
     users = {user.username: user for user in get_user_model().objects.using(scratch.alias)}
-    assert users["elodie"].password == "md5:5f4dcc3b5aa765d61d8327deb882cf99"
+    assert users["elodie"].password == "md5:5f4dcc3b5aa765d6"
     assert users["viewer"].password == cut
     assert not users["elodie"].check_password("password")
     assert not users["viewer"].check_password("é" * 40 + "-longer-than-72-bytes")

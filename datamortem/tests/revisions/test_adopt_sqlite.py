@@ -22,6 +22,7 @@ from datamortem.revisions.live import Level
 from datamortem.tests.revisions import legacy
 from datamortem.tests.revisions.old_sqlite import (
     OLD_TABLES,
+    Values,
     adopt,
     changed,
     dump,
@@ -35,7 +36,7 @@ from datamortem.tests.revisions.old_sqlite import (
 )
 from datamortem.tests.revisions.scratch import Scratch
 
-pytestmark = pytest.mark.skipif("connection.vendor != 'sqlite'", reason="these are files of SQLite")
+pytestmark = pytest.mark.skipif(connection.vendor != "sqlite", reason="these are files of SQLite")
 
 PASSWORDS: Final = {
     "admin": "admin123",
@@ -122,7 +123,8 @@ def test_people_sign_in_as_before_and_the_inactive_do_not(scratch: Scratch) -> N
     assert "[True, True, False] False" in scratch.manage("shell", "-c", ask).stdout
     assert "0d8c359bb4f1" in scratch.manage("db", "history").stdout
     refused = scratch.manage("adopt", "--yes", check=False)
-    assert refused.returncode == 1 and "taken over already" in refused.stderr
+    assert refused.returncode == 1
+    assert "taken over already" in refused.stderr
 
 
 # Other states -----------------------------------------------------------------------------------
@@ -217,8 +219,8 @@ STATES: Final = {
         [
             "CREATE TABLE seq_maker (id INTEGER PRIMARY KEY AUTOINCREMENT)",
             "PRAGMA writable_schema = ON",
-            "UPDATE sqlite_master SET sql = 'CREATE TABLE analysis_modules (id INTEGER PRIMARY KEY AUTOINCREMENT,"
-            " name VARCHAR NOT NULL, description TEXT, tool VARCHAR, enabled BOOLEAN NOT NULL)'"
+            "UPDATE sqlite_master SET sql = 'CREATE TABLE analysis_modules"
+            " (id INTEGER PRIMARY KEY AUTOINCREMENT, name VARCHAR NOT NULL, description TEXT, tool VARCHAR, enabled BOOLEAN NOT NULL)'"
             " WHERE name = 'analysis_modules'",
             "PRAGMA writable_schema = RESET",
             "INSERT INTO sqlite_sequence VALUES ('analysis_modules', 500)",
@@ -260,8 +262,237 @@ def test_a_state_is_completed_with_every_value(scratch: Scratch, name: str) -> N
     assert "by_hand" in str(dump(scratch)) or "too many" not in name
 
 
-def values_of_known(scratch: Scratch) -> dict:
+def values_of_known(scratch: Scratch) -> Values:
     """Without a table that has no row numbers."""
     with opened(scratch) as file:
         file.execute("DROP TABLE IF EXISTS bare")
     return values(scratch)
+
+
+# Before, during and instead ---------------------------------------------------------------------
+
+
+def test_the_plan_leaves_every_byte_of_the_file(scratch: Scratch) -> None:
+    load(scratch, "ca_1250a46_0d8c")
+    before = path_of(scratch).read_bytes()
+    said = adopt(scratch)
+    assert "Nothing was written." in said
+    assert "case_members" in said
+    scratch.connection.close()
+    assert path_of(scratch).read_bytes() == before
+    assert not path_of(scratch).with_name("scratch.sqlite3-wal").exists()
+
+
+def test_what_cannot_be_converted_is_refused_and_leaves_everything(scratch: Scratch) -> None:
+    add = "ALTER TABLE custom_scripts ADD COLUMN owner_ref INTEGER NOT NULL DEFAULT 1"
+    load(scratch, "ev3a", [add, "UPDATE custom_scripts SET owner_ref = owner_ref + 1"])
+    with opened(scratch) as file:  # a column of somebody else's, without which nothing can be inserted
+        for statement in redeclare(
+            "custom_scripts", "owner_ref INTEGER NOT NULL DEFAULT 1", "owner_ref BIGINT NOT NULL"
+        ):
+            file.execute(statement)
+    before = dump(scratch)
+    with pytest.raises(CommandError, match="owner_ref bigint NOT NULL without default"):
+        adopt(scratch, "--yes")
+    assert dump(scratch) == before
+    with opened(scratch) as file:
+        file.execute("ALTER TABLE custom_scripts DROP COLUMN owner_ref")
+    assert "The database is taken over" in adopt(scratch, "--yes")
+
+
+@pytest.mark.parametrize("begin", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
+def test_somebody_who_is_writing_is_waited_for_and_then_named(
+    scratch: Scratch, monkeypatch: pytest.MonkeyPatch, begin: str
+) -> None:
+    load(scratch, "ev1")
+    before = dump(scratch)
+    with opened(scratch) as writer:
+        writer.execute(begin)
+        writer.execute("UPDATE cases SET note = 'being written'")
+        monkeypatch.setattr(sqlite.connect, "__defaults__", (0.5,))
+        scratch.connection.settings_dict["OPTIONS"] = {
+            **scratch.connection.settings_dict["OPTIONS"],
+            "timeout": 0.1,
+        }
+        with pytest.raises(CommandError, match=r"Another process is using .*Stop the old system"):
+            adopt(scratch, "--yes")
+        writer.execute("ROLLBACK")
+    assert dump(scratch) == before
+    assert "The database is taken over" in adopt(scratch, "--yes")
+
+
+def test_readers_of_the_old_system_read_on_while_it_is_taken_over(scratch: Scratch) -> None:
+    load(scratch, "ev3a")
+    with opened(scratch) as reader:
+        assert reader.execute("PRAGMA journal_mode = WAL").fetchone() == ("wal",)
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM events").fetchone() == (11,)
+        adopt(scratch, "--yes")
+        assert reader.execute("SELECT hashed_password LIKE 'bcrypt%' FROM users").fetchone() == (0,)
+        reader.execute("COMMIT")
+        assert reader.execute("SELECT hashed_password LIKE 'bcrypt%' FROM users").fetchone() == (1,)
+
+
+def test_what_a_killed_writer_of_the_old_system_left_half_done_is_undone_first(scratch: Scratch) -> None:
+    load(scratch, "ev3a")
+    before = values(scratch)
+    write = (
+        "import os, sqlite3, sys; c = sqlite3.connect(sys.argv[1], isolation_level=None);"
+        "c.execute('PRAGMA cache_size = 2'); c.execute('PRAGMA cache_spill = 1'); c.execute('BEGIN');"
+        'c.execute("UPDATE events SET raw = hex(zeroblob(20000))"); os.kill(os.getpid(), 9)'
+    )
+    done = subprocess.run([sys.executable, "-c", write, str(path_of(scratch))], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert path_of(scratch).with_name("scratch.sqlite3-journal").stat().st_size > 0
+    adopt(scratch, "--yes")
+    assert faults(scratch) == []
+    assert changed(before, values(scratch)) == []
+
+
+def test_permissions_of_the_file_stay(scratch: Scratch) -> None:
+    load(scratch, "ev1")
+    path_of(scratch).chmod(0o640)
+    adopt(scratch, "--yes")
+    assert path_of(scratch).stat().st_mode & 0o777 == 0o640
+
+
+# Large ------------------------------------------------------------------------------------------
+
+MANY: Final = """
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
+    INSERT INTO events (ts, source, message, host, user, tags, score, case_id, evidence_uid, raw,
+                        created_at_utc)
+    SELECT strftime('%Y-%m-%dT%H:%M:%SZ', 1700000000 + i, 'unixepoch'), 'evtx', 'événement ' || i, 'WS-01',
+           'CORP\\bob', NULL, i % 100, 'INC-2025-0002', 'ev-0001', '{{"EventID": 4624, "n": ' || i || '}}',
+           strftime('%Y-%m-%d %H:%M:%S', 1700000000 + i, 'unixepoch') || printf('.%06d', i * 7919 % 1000000)
+    FROM n
+"""
+
+
+def test_a_large_table_is_neither_copied_nor_read_under_the_lock(
+    scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "LARGE", 1000)
+    load(scratch, "ev3a", [MANY.format(rows=5000)])
+    before = values(scratch)
+    root = rows(scratch, "SELECT rootpage FROM sqlite_master WHERE name = 'events'")
+    said = adopt(scratch, "--yes")
+    assert "events: 5,011 rows read (100 %)" in said
+    assert "Confirming the values of events" in said
+    assert rows(scratch, "SELECT rootpage FROM sqlite_master WHERE name = 'events'") == root
+    assert faults(scratch) == []
+    assert changed(before, values(scratch)) == []
+    assert rows(scratch, "SELECT count(*) FROM events WHERE created_at_utc LIKE '%.000000'") == [(0,)]
+
+
+def test_a_writer_of_the_old_system_makes_the_reading_begin_again(
+    scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "LARGE", 1000)
+    load(scratch, "ev3a", [MANY.format(rows=2000)])
+    version, asked = sqlite.data_version, []
+
+    def write_after_the_first(_: object) -> int:
+        asked.append(version(scratch.connection))
+        if len(asked) == 1:
+            _write_once(str(path_of(scratch)))
+        return asked[-1]
+
+    monkeypatch.setattr(sqlite, "data_version", write_after_the_first)
+    said = adopt(scratch, "--yes")
+    assert "The database was changed meanwhile: reading again." in said
+    assert rows(scratch, "SELECT count(*) FROM events WHERE message = 'meanwhile'") == [(1,)]
+    assert faults(scratch) == []
+
+
+def test_a_writer_who_never_stops_is_not_overtaken(scratch: Scratch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "LARGE", 1000)
+    load(scratch, "ev3a", [MANY.format(rows=2000)])
+    version = sqlite.data_version
+
+    def write_each_time(_: object) -> int:
+        found = version(scratch.connection)
+        if not scratch.connection.in_atomic_block:
+            _write_once(str(path_of(scratch)))
+        return found
+
+    monkeypatch.setattr(sqlite, "data_version", write_each_time)
+    with pytest.raises(CommandError, match=r"changed each time it was read.*Stop the old system"):
+        adopt(scratch, "--yes")
+    assert rows(scratch, "SELECT version_num FROM alembic_version") == [("7b4f50a1e0e0",)]
+
+
+def _write_once(path: str) -> None:
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute(
+        "INSERT INTO events (ts, source, message, case_id, created_at_utc)"
+        " VALUES ('', '', 'meanwhile', 'INC-2025-0002', '2025-01-01 00:00:00.000000')"
+    )
+    writer.close()
+
+
+@pytest.mark.schema
+def test_an_adoption_killed_at_any_moment_leaves_the_old_state_or_the_new_one(scratch: Scratch) -> None:
+    load(scratch, "ev3a", [MANY.format(rows=300_000)])
+    whole = path_of(scratch).read_bytes()
+    before, untouched = values(scratch), dump(scratch)
+    took = time.monotonic()
+    scratch.manage("adopt", "--yes")
+    took = time.monotonic() - took
+    old = new = 0
+    for number in range(12):
+        _reset(scratch, whole)
+        process = subprocess.Popen(
+            [scratch.python, "manage.py", "adopt", "--yes"],
+            env=scratch.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(took * (0.25 + 0.07 * number))
+        process.kill()
+        process.wait()
+        if rows(scratch, "SELECT version_num FROM alembic_version") == [("adopted-by-django",)]:
+            new += 1
+        else:
+            old += 1
+            assert dump(scratch) == untouched
+        again = scratch.manage("adopt", "--yes", check=False)
+        assert again.returncode == 0 or "taken over already" in again.stderr
+        assert faults(scratch) == []
+        assert changed(before, values(scratch)) == []
+    print(f"12 kills: {old} times the old state was left, {new} times the new one")
+
+
+def _reset(scratch: Scratch, whole: bytes) -> None:
+    scratch.connection.close()
+    for suffix in ("-wal", "-shm"):
+        path_of(scratch).with_name(f"scratch.sqlite3{suffix}").unlink(missing_ok=True)
+    path_of(scratch).write_bytes(whole)
+
+
+@pytest.mark.schema
+def test_two_million_events_are_taken_over_while_others_read_and_write(scratch: Scratch) -> None:
+    load(scratch, "ev3a", [MANY.format(rows=2_000_000)])
+    sums = "SELECT count(*), sum(id), sum(score), sum(length(raw)), min(ts), max(ts) FROM events"
+    before = rows(scratch, sums)
+    waits: dict[str, list[float]] = {"read": [], "write": []}
+    stop = threading.Event()
+
+    def use(what: str, statement: str) -> None:
+        file = sqlite3.connect(path_of(scratch), isolation_level=None, timeout=60)
+        while not stop.wait(0.05):
+            begin = time.monotonic()
+            file.execute(statement).fetchall()
+            waits[what].append(time.monotonic() - begin)
+        file.close()
+
+    reader = threading.Thread(target=use, args=("read", "SELECT count(*) FROM users"))
+    reader.start()
+    begin = time.monotonic()
+    said = scratch.manage("adopt", "--yes").stdout
+    took = time.monotonic() - begin
+    stop.set()
+    reader.join()
+    assert rows(scratch, sums) == before
+    assert faults(scratch) == []
+    print(said.splitlines()[-8:], f"{took:.1f} s, longest wait of a reader {max(waits['read']):.2f} s")
