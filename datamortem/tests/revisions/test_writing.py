@@ -207,6 +207,7 @@ def test_files_are_written_all_or_none(tree: Copied) -> None:
     assert tree.files() == before
 
 
+@pytest.mark.schema
 def test_no_changes_write_nothing_and_an_empty_revision_is_asked_for(tree: Copied) -> None:
     before = tree.files()
     done = tree.python(
