@@ -95,6 +95,8 @@ def downgrade(
         raise CommandError(
             f"Say how far: -N for the last N revisions, or the revision to return to. {_NOTHING}"
         )
+    if revision is not None and re.fullmatch(r"\d{1,3}", revision):
+        raise NoSuchStep(f"{revision} is too short for an id; steps are counted as -{revision}. {_NOTHING}")
     if revision is not None and re.fullmatch(r"-\d+|\+.*", revision):
         steps, revision = revision.removeprefix("-"), None
     with changing(connection, "downgrade", lock_wait, only_look=plan) as graph:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from django.core.management import call_command
+from django.db import connections
 
 from datamortem.revisions.graph import RevisionGraph
-from datamortem.tests.revisions.scratch import Scratch
+from datamortem.tests.revisions.scratch import Scratch, scratch_database
 
 
 def db(scratch: Scratch, verb: str, *args: str) -> str:
@@ -44,3 +48,24 @@ def value(scratch: Scratch, query: str) -> Any:
     with scratch.connection.cursor() as cursor:
         cursor.execute(query)
         return cursor.fetchone()[0]
+
+
+@contextmanager
+def at(revision: str) -> Iterator[Scratch]:
+    """Make a database at a revision, of which `become` makes copies."""
+    with scratch_database() as made:
+        db(made, "upgrade", revision)
+        made.connection.close()
+        yield made
+
+
+def become(scratch: Scratch, original: Scratch) -> None:
+    """Turn an empty database that nobody uses into a copy of another."""
+    scratch.connection.close()
+    names = [str(each.connection.settings_dict["NAME"]) for each in (original, scratch)]
+    if scratch.connection.vendor == "sqlite":
+        Path(names[1]).write_bytes(Path(names[0]).read_bytes())
+        return
+    with connections["default"]._nodb_cursor() as cursor:  # type: ignore[attr-defined]
+        cursor.execute(f'DROP DATABASE "{names[1]}" WITH (FORCE)')
+        cursor.execute(f'CREATE DATABASE "{names[1]}" TEMPLATE "{names[0]}"')
