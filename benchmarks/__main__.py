@@ -16,6 +16,7 @@ BENCHMARKS = {
     "search": "the queries of the search study, p50 and p95",
     "export": "events per second, and memory",
     "lists": "list endpoints with 10,000 cases: number of queries",
+    "schema": "migrate against Django's own, adoption of old databases, locks of a large one",
 }
 
 
@@ -28,7 +29,9 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run (default: all)")
-    parser.add_argument("--events", type=int, default=200_000, help="events in ingest, search and export")
+    parser.add_argument(
+        "--events", type=int, default=200_000, help="events in ingest, search, export and schema"
+    )
     parser.add_argument(
         "--keep", type=Path, metavar="DIR", help="keep everything there, and use again what lies there"
     )

@@ -10,12 +10,14 @@ import argparse
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from itertools import count
 from typing import Any
 
 import django
 from django.core.management import execute_from_command_line
+from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.recorder import MigrationRecorder
 
@@ -38,6 +40,7 @@ def main() -> None:
     parser.add_argument("--attempts", type=int, help="how often a migration is tried")
     parser.add_argument("--large", type=int, help="from how many rows, or bytes, a table is large")
     parser.add_argument("--stock", action="store_true", help="Django's migrate and executor, without a lock")
+    parser.add_argument("--time", action="store_true", help="say what the command took, without imports")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
     if options.attempts:
@@ -47,12 +50,24 @@ def main() -> None:
     if options.die:
         _die(*options.die.split(":"), stock_too=options.stock)
     argv = ["manage.py", *options.command]
-    if options.stock:
-        assert issubclass(migrate.Command, stock.Command)  # imported first: it names our executor there
-        stock.MigrationExecutor = MigrationExecutor  # type: ignore[attr-defined]
-        stock.Command().run_from_argv(argv)
-    else:
-        execute_from_command_line(argv)
+    start = time.monotonic()
+    try:
+        if options.stock:
+            _stock(argv)
+        else:
+            execute_from_command_line(argv)
+    finally:
+        if options.time:
+            sys.stdout.write(f"\nlab: {time.monotonic() - start:.4f} s\n")
+
+
+def _stock(argv: list[str]) -> None:
+    """Run Django's migrate with Django's executor and, on SQLite, Django's backend."""
+    assert issubclass(migrate.Command, stock.Command)
+    stock.MigrationExecutor = MigrationExecutor  # type: ignore[attr-defined]
+    if connections.settings["default"]["ENGINE"] == "datamortem.sqlite3":
+        connections.settings["default"]["ENGINE"] = "django.db.backends.sqlite3"
+    stock.Command().run_from_argv(argv)
 
 
 def _die(point: str, number: str, *, stock_too: bool) -> None:

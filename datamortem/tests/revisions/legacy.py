@@ -25,17 +25,24 @@ def names(vendor: str) -> list[str]:
 
 def load(scratch: Scratch, *, postgresql: str, sqlite: str) -> None:
     """Fill an empty scratch database with the sample of its vendor. Skips where samples are absent."""
+    name = postgresql if scratch.connection.vendor == "postgresql" else sqlite
+    if not fill(scratch, name):
+        pytest.skip(f"no sample {name} of an old database in {SAMPLES}")
+
+
+def fill(scratch: Scratch, name: str) -> bool:
+    """Fill an empty scratch database with a sample; return whether there is one of that name."""
     vendor = scratch.connection.vendor
-    name = postgresql if vendor == "postgresql" else sqlite
     place = SAMPLES / vendor / (name + (".sql" if vendor == "postgresql" else ".db"))
     if not place.exists():
-        pytest.skip(f"no sample of an old database at {place}")
+        return False
     scratch.connection.close()
     if vendor == "postgresql":
         with psycopg.connect(scratch.url, autocommit=True) as session:
             session.execute(place.read_bytes())
     else:
         Path(scratch.connection.settings_dict["NAME"]).write_bytes(place.read_bytes())
+    return True
 
 
 def everything(connection: BaseDatabaseWrapper) -> dict[str, Any]:

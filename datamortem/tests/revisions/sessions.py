@@ -23,16 +23,18 @@ def reader(scratch: Scratch, table: str, *, name: str = "a long report") -> Iter
         yield session
 
 
-class Writer:
-    """A thread that inserts a row into `cases` every 5 ms and remembers how long each took."""
+class Repeated:
+    """A thread that executes a statement every 5 ms and remembers how long each took."""
 
-    def __init__(self, scratch: Scratch) -> None:
-        """Begin with `with`."""
-        self._url = scratch.url
+    def __init__(self, url: str, statement: str, *, name: str = "a writer") -> None:
+        """Begin with `with`. A `{n}` in the statement is its number."""
+        self._url = url
+        self._statement = statement
+        self._name = name
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._write, daemon=True)
-        #: When each row was stored (time.monotonic), and how long it took in seconds.
-        self.stored: list[tuple[float, float]] = []
+        self._thread = threading.Thread(target=self._repeat, daemon=True)
+        #: When each was done (time.monotonic), and how long it took in seconds.
+        self.done: list[tuple[float, float]] = []
         self.error: psycopg.Error | None = None
 
     def __enter__(self) -> Self:
@@ -43,29 +45,41 @@ class Writer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
-        self._thread.join(60)
+        self._thread.join(600)
 
     @property
     def longest_stall(self) -> float:
-        """The longest time one insert took, in seconds."""
-        return max((taken for _, taken in self.stored), default=0.0)
+        """The longest time one took, in seconds."""
+        return max((taken for _, taken in self.done), default=0.0)
+
+    def stalled(self, *, over: float = 0.1) -> float:
+        """Return the sum of the seconds of all that took longer than that."""
+        return sum(taken for _, taken in self.done if taken > over)
 
     def between(self, start: float, end: float) -> int:
-        """Return how many rows were stored between two moments."""
-        return sum(start <= at <= end for at, _ in self.stored)
+        """Return how many were done between two moments."""
+        return sum(start <= at <= end for at, _ in self.done)
 
-    def _write(self) -> None:
+    def _repeat(self) -> None:
         try:
-            with psycopg.connect(self._url, autocommit=True, application_name="a writer") as session:
+            with psycopg.connect(self._url, autocommit=True, application_name=self._name) as session:
                 for number in count():
                     if self._stop.wait(0.005):
                         return
                     start = time.monotonic()
-                    session.execute(
-                        "INSERT INTO cases (id, case_id, status, created_at_utc)"
-                        " VALUES (%s, %s, 'open', now())",
-                        [1_000_000 + number, f"written-{number}"],
-                    )
-                    self.stored.append((time.monotonic(), time.monotonic() - start))
+                    session.execute(self._statement.replace("{n}", str(number)).encode())
+                    self.done.append((time.monotonic(), time.monotonic() - start))
         except psycopg.Error as error:
             self.error = error
+
+
+class Writer(Repeated):
+    """Inserts a row into `cases` every 5 ms, whatever revision the table has."""
+
+    def __init__(self, scratch: Scratch) -> None:
+        """Begin with `with`."""
+        super().__init__(
+            scratch.url,
+            "INSERT INTO cases (id, case_id, status, created_at_utc)"
+            " VALUES (1000000 + {n}, 'written-{n}', 'open', now())",
+        )

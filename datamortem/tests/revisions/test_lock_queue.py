@@ -68,11 +68,11 @@ def test_the_longest_stall_of_a_writer_while_a_change_waits_for_a_reader(
     (assert_at_head if command == UP else assert_at_branch_point)(scratch)
     with scratch.connection.cursor() as cursor:
         cursor.execute("DELETE FROM cases WHERE case_id LIKE 'written-%'")
-        assert cursor.rowcount == len(writer.stored)
+        assert cursor.rowcount == len(writer.done)
     assert rows(scratch.connection) == before
     with capsys.disabled():
         sys.stdout.write(
-            f"\n  {command[1]} behind a reader of {left - came:.0f} s: {len(writer.stored)} rows written,"
+            f"\n  {command[1]} behind a reader of {left - came:.0f} s: {len(writer.done)} rows written,"
             f" longest stall {writer.longest_stall:.2f} s\n"
         )
 
