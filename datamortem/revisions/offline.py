@@ -178,10 +178,11 @@ class _Walk:
         if missing:
             lines += ["", "NOT IN HERE, because it is Python and not SQL:", *missing]
         if self.applied:
-            lines += ["", f"Afterwards: {_AFTERWARDS}"]
+            whole = self.end == self.graph.revisions.keys()
+            lines += ["", f"Afterwards: {_AFTERWARDS if whole else 'python manage.py db current'}"]
         elif not self.undone:
             lines += ["", "Nothing to do."]
-        return "".join(f"-- {line}".rstrip() + "\n" for line in lines)
+        return "".join(f"-- {line}".rstrip() + "\n" for line in lines) + "\n"
 
     def _called(self, names: frozenset[str]) -> str:
         tips = " and ".join(revision.id for revision in self.graph.tips(names))
@@ -198,7 +199,7 @@ class _Walk:
                     _NO_TABLES[writer.connection.vendor].format(names=quoted), "the database is not empty"
                 ),
                 *_collected(editor),
-                "COMMIT;\n",
+                "COMMIT;\n\n",
             ]
         )
 
@@ -226,7 +227,7 @@ class _Walk:
                 _record(migration, undone=undone),
                 *writer.before_commit(done),
                 *(["COMMIT;"] if migration.atomic else []),
-                "",
+                "\n",
             ]
         )
 

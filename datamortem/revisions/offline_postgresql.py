@@ -76,7 +76,7 @@ class PostgreSQLWriter:
         return [
             "SET client_encoding = 'UTF8';\n"
             f"SET lock_timeout = '{LOCK_TIMEOUT}ms';\n"
-            f"SELECT pg_advisory_lock({ADVISORY_KEY});  -- one migrator per database\n"
+            f"SELECT pg_advisory_lock({ADVISORY_KEY});  -- one migrator per database\n\n"
         ]
 
     def guard(self, condition: str, refusal: str) -> str:

@@ -80,7 +80,7 @@ class SQLiteWriter:
             known="the table has a column, index or trigger that no migration knows and a rebuild would lose",
             refers="a row refers to one that is not there",
         )
-        return [f"PRAGMA foreign_keys = OFF;\n{guard}"]
+        return [f"PRAGMA foreign_keys = OFF;\n{guard}\n"]
 
     def guard(self, condition: str, refusal: str) -> str:
         """Return a statement that fails unless the condition holds."""
