@@ -79,30 +79,30 @@ def _kind(declared: str) -> str:
 
 
 def _unusual_pieces(raw: Raw, table: Table, kinds: Mapping[str, str]) -> Iterator[tuple[Any, Any]]:
-    """Yield the first and last key of pieces in which something wants a closer look."""
-    key = _key(table)
+    """Yield the first and last number of rows among which something wants a closer look."""
+    key, name = _key(table), quoted(table.name)
     texts = " || ".join(f"coalesce({quoted(c)}, '')" for c, kind in kinds.items() if kind == "text") or "''"
     odd = " OR ".join(_odd(quoted(column), kind) for column, kind in kinds.items()) or "0"
-    names = ", ".join(dict.fromkeys([f"{key} AS piece_key", *map(quoted, kinds)]))
-    piece = f"SELECT {names} FROM {quoted(table.name)} WHERE {key} > ? ORDER BY {key} LIMIT ?"  # noqa: S608
+    end = f"SELECT max(n) FROM (SELECT {key} AS n FROM {name} WHERE {key} > ? ORDER BY {key} LIMIT ?)"  # noqa: S608
     # A character of one byte between values keeps what is broken in one of them broken.
     query = (
-        f"SELECT min(piece_key), max(piece_key), count(*), max({odd}),"  # noqa: S608
-        f" CAST(group_concat({texts}, char(10)) AS BLOB) FROM ({piece})"
+        f"SELECT max({odd}), CAST(group_concat({texts}, char(10)) AS BLOB)"  # noqa: S608
+        f" FROM {name} WHERE {key} > ? AND {key} <= ?"
     )
     size, after = _PIECE, _before_all(raw, table, key)
     while True:
+        (last,) = raw.execute(end, (after, size)).fetchone()
+        if last is None:
+            return
         try:
-            first, last, count, unusual, together = raw.execute(query, (after, size)).fetchone()
+            unusual, together = raw.execute(query, (after, last)).fetchone()
         except sqlite3.DataError:  # too big for one text
             if size == 1:
                 raise
             size //= 2
             continue
-        if not count:
-            return
         if unusual or b"\0" in together or not _is_text(together):
-            yield first, last
+            yield after + 1, last
         after = last
 
 

@@ -220,7 +220,8 @@ STATES: Final = {
             "CREATE TABLE seq_maker (id INTEGER PRIMARY KEY AUTOINCREMENT)",
             "PRAGMA writable_schema = ON",
             "UPDATE sqlite_master SET sql = 'CREATE TABLE analysis_modules"
-            " (id INTEGER PRIMARY KEY AUTOINCREMENT, name VARCHAR NOT NULL, description TEXT, tool VARCHAR, enabled BOOLEAN NOT NULL)'"
+            " (id INTEGER PRIMARY KEY AUTOINCREMENT, name VARCHAR NOT NULL, description TEXT, tool VARCHAR,"
+            " enabled BOOLEAN NOT NULL)'"
             " WHERE name = 'analysis_modules'",
             "PRAGMA writable_schema = RESET",
             "INSERT INTO sqlite_sequence VALUES ('analysis_modules', 500)",
@@ -240,8 +241,6 @@ STATES: Final = {
 QUICK: Final = [
     "the committed dev.db: a head without its foreign key",
     "columns that rows are too old to hold",
-    "indexes too many",
-    "triggers, views and tables of somebody else",
 ]
 
 
@@ -259,7 +258,10 @@ def test_a_state_is_completed_with_every_value(scratch: Scratch, name: str) -> N
     migrate(scratch)
     assert faults(scratch) == []
     assert changed(before, values_of_known(scratch)) == []
-    assert "by_hand" in str(dump(scratch)) or "too many" not in name
+    if "too many" in name:
+        assert "by_hand" in str(dump(scratch))
+    if "higher number" in name:
+        assert rows(scratch, "SELECT seq FROM sqlite_sequence WHERE name = 'analysis_modules'") == [(500,)]
 
 
 def values_of_known(scratch: Scratch) -> Values:
@@ -471,28 +473,36 @@ def _reset(scratch: Scratch, whole: bytes) -> None:
 
 
 @pytest.mark.schema
-def test_two_million_events_are_taken_over_while_others_read_and_write(scratch: Scratch) -> None:
+def test_two_million_events_are_taken_over_while_others_work(scratch: Scratch) -> None:
     load(scratch, "ev3a", [MANY.format(rows=2_000_000)])
     sums = "SELECT count(*), sum(id), sum(score), sum(length(raw)), min(ts), max(ts) FROM events"
     before = rows(scratch, sums)
     waits: dict[str, list[float]] = {"read": [], "write": []}
     stop = threading.Event()
 
-    def use(what: str, statement: str) -> None:
+    def use(what: str, *statements: str) -> None:
         file = sqlite3.connect(path_of(scratch), isolation_level=None, timeout=60)
-        while not stop.wait(0.05):
+        while not stop.wait(0.005):
             begin = time.monotonic()
-            file.execute(statement).fetchall()
+            for statement in statements:
+                file.execute(statement).fetchall()
             waits[what].append(time.monotonic() - begin)
         file.close()
 
-    reader = threading.Thread(target=use, args=("read", "SELECT count(*) FROM users"))
-    reader.start()
+    others = [
+        threading.Thread(target=use, args=("read", "SELECT count(*) FROM users")),
+        threading.Thread(target=use, args=("write", "BEGIN IMMEDIATE", "ROLLBACK")),
+    ]
+    for other in others:
+        other.start()
     begin = time.monotonic()
     said = scratch.manage("adopt", "--yes").stdout
     took = time.monotonic() - begin
     stop.set()
-    reader.join()
+    for other in others:
+        other.join()
     assert rows(scratch, sums) == before
     assert faults(scratch) == []
-    print(said.splitlines()[-8:], f"{took:.1f} s, longest wait of a reader {max(waits['read']):.2f} s")
+    longest = {what: round(max(each), 2) for what, each in waits.items()}
+    kept = next(line for line in said.splitlines() if "kept from others" in line)
+    print(f"2,000,000 events: {took:.1f} s;{kept}; longest waits of others, in seconds: {longest}")
