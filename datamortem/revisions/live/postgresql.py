@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Collection
 from typing import Any, Final
@@ -70,6 +71,11 @@ _INDEXES: Final = """
     ORDER BY x.indrelid, i.relname
 """
 
+#: `x IN ('a', 'b')` is given back as (ARRAY['a'::character varying, …])::text[]. pg_dump writes that,
+#: and what was restored from it is given back as ARRAY[('a'::character varying)::text, …].
+_TYPED: Final = re.compile(r"\(ARRAY\[((?:'(?:[^']|'')*'::character varying(?:, )?)+)\]\)::text\[\]")
+_WORD: Final = re.compile(r"'(?:[^']|'')*'::character varying")
+
 _Rows = dict[int, list[tuple[Any, ...]]]
 
 
@@ -98,7 +104,7 @@ def read(connection: BaseDatabaseWrapper, names: Collection[str] | None) -> dict
             indexes=tuple(_index(row) for row in indexes[oid] if not row[2]),
             foreign_keys=tuple(_foreign_key(row) for row in constraints[oid] if row[1] == "f"),
             checks=tuple(
-                Check(row[0], row[9].removesuffix(" NOT VALID"), row[8])
+                Check(row[0], _as_restored(row[9].removesuffix(" NOT VALID")) or "", row[8])
                 for row in constraints[oid]
                 if row[1] in "cx"
             ),
@@ -115,12 +121,22 @@ def _column(row: tuple[Any, ...]) -> Column:
 
 def _unique(row: tuple[Any, ...]) -> Unique:
     name, _, _, valid, constraint, deferrable, nulls_equal, condition, columns, _ = row
+    condition = _as_restored(condition)
     return Unique(tuple(columns), name, constraint, condition, not nulls_equal, deferrable, valid)
 
 
 def _index(row: tuple[Any, ...]) -> Index:
     name, method, _, valid, _, _, _, condition, columns, details = row
-    return Index(tuple(columns), name, tuple(details), condition, method, valid)
+    return Index(tuple(columns), name, tuple(details), _as_restored(condition), method, valid)
+
+
+def _as_restored(expression: str | None) -> str | None:
+    """Return an expression as it is given back once it went through a backup: the same for both."""
+
+    def each(found: re.Match[str]) -> str:
+        return "ARRAY[" + _WORD.sub(r"(\g<0>)::text", found[1]) + "]"
+
+    return _TYPED.sub(each, expression) if expression else expression
 
 
 def _foreign_key(row: tuple[Any, ...]) -> ForeignKey:

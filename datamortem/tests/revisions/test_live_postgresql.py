@@ -232,3 +232,18 @@ def test_a_user_who_may_make_no_schema_is_told_what_to_grant() -> None:
             live.drift(connection)
     finally:
         run("RESET ROLE", "DROP OWNED BY lab_user", "DROP ROLE lab_user")
+
+
+def test_a_check_that_went_through_a_backup_is_the_same_check() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'case_role_is_known'"
+        )
+        (said,) = cursor.fetchone()
+        change = "ALTER TABLE case_memberships DROP CONSTRAINT case_role_is_known"
+        cursor.execute(f"{change}, ADD CONSTRAINT case_role_is_known {said}")
+        cursor.execute(
+            "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'case_role_is_known'"
+        )
+        assert cursor.fetchone() != (said,)
+    assert [str(difference) for difference in live.drift(connection)] == []
