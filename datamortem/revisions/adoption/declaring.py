@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from datamortem.revisions import live
@@ -218,22 +219,18 @@ def _declare(cursor: Any, declarations: Mapping[str, str]) -> None:
         return
     cursor.execute("PRAGMA schema_version")
     (version,) = cursor.fetchone()
+    update = "UPDATE sqlite_master SET sql = %s WHERE type = 'table' AND name = %s"
     cursor.execute("PRAGMA writable_schema = ON")
     try:
-        for name, sql in declarations.items():
-            cursor.execute(
-                "UPDATE sqlite_master SET sql = %s WHERE type = 'table' AND name = %s", [sql, name]
-            )
+        cursor.executemany(update, [(sql, name) for name, sql in declarations.items()])
+    except OperationalError as error:
+        raise Unfit(
+            f"This SQLite does not let declarations of tables be changed ({error}). Nothing was changed. "
+            "Use a Python whose SQLite is not in defensive mode, such as Debian's or python.org's."
+        ) from error
     finally:
         cursor.execute(f"PRAGMA schema_version = {version + 1}")  # other connections read it anew
         cursor.execute("PRAGMA writable_schema = RESET")  # and so does this one
-    cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'table'")
-    found = dict(cursor.fetchall())
-    if wrong := [name for name, sql in declarations.items() if found[name] != sql]:
-        raise Unfit(
-            f"This SQLite does not let the declarations of {', '.join(wrong)} be changed (defensive mode). "
-            "Nothing was changed. Use a Python whose SQLite has it off, such as that of Debian or python.org."
-        )
 
 
 def _number_above(cursor: Any, table: Table, wanted: Table) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -15,21 +16,16 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.timezone import now
 
 from datamortem.revisions import live
-from datamortem.revisions.adoption import declaring, postgresql, sqlite
+from datamortem.revisions.adoption import afterwards, declaring, obstacles, postgresql, sqlite
 from datamortem.revisions.adoption.claim import DOCUMENTED_HEAD, Claim, read_claim
+from datamortem.revisions.adoption.findings import blocking, quoted
 from datamortem.revisions.adoption.fingerprint import Fingerprint, Say, exact_text, in_steps, take
 from datamortem.revisions.adoption.hashes import PREFIX, is_bcrypt
 from datamortem.revisions.adoption.postgresql import RowsChanged
-from datamortem.revisions.adoption.preflight import Finding, blocking, examine, orphans
-from datamortem.revisions.adoption.records import (
-    Recorded,
-    apply_foreign,
-    differences,
-    record,
-    wanted_nodes,
-    within,
-)
-from datamortem.revisions.backup import Backup, backup
+from datamortem.revisions.adoption.preflight import examine, orphans
+from datamortem.revisions.adoption.records import apply_foreign, differences, record, wanted_nodes, within
+from datamortem.revisions.adoption.report import Done, Found
+from datamortem.revisions.backup import backup
 from datamortem.revisions.errors import RevisionError
 from datamortem.revisions.executor import short_lock_waits, when_free, whole_transaction
 from datamortem.revisions.graph import RevisionGraph
@@ -58,63 +54,6 @@ class ValuesChanged(RevisionError):
     """A fingerprint after the conversion is not the one before."""
 
 
-@dataclass
-class Found:
-    """What was found, before anything is done."""
-
-    claim: Claim
-    tables: dict[str, Table]
-    rows: dict[str, int]
-    large: set[str]
-    #: What the documented head would have, of what is there.
-    wanted: dict[str, Table]
-    #: Against the claimed revisions.
-    differences: list[Difference]
-    findings: list[Finding]
-    unknown_tables: list[str]
-    sessions: list[str]
-
-
-@dataclass
-class Done:
-    """What was done, for the operator and for the case file."""
-
-    claim: Claim
-    backup: Backup | None = None
-    recorded: list[Recorded] = field(default_factory=list)
-    hashes: int = 0
-    bridged: list[tuple[Difference, tuple[str, ...]]] = field(default_factory=list)
-    fingerprints: dict[str, Fingerprint] = field(default_factory=dict)
-    locked_seconds: float = 0.0
-
-    def lines(self) -> Iterator[str]:
-        """Yield what was done, for the operator."""
-        yield from (f"  {recorded}" for recorded in self.recorded)
-        yield f"  {self.hashes:,} password hashes made known to Django"
-        yield f"  {len(self.bridged)} conversions, {sum(len(s) for _, s in self.bridged)} statements"
-        rows = sum(fingerprint.rows for fingerprint in self.fingerprints.values())
-        yield f"  {rows:,} rows of {len(self.fingerprints)} tables have the values they had"
-        yield f"  the tables were kept from others for {self.locked_seconds:.1f} s"
-
-    def as_data(self) -> dict[str, Any]:
-        """Return it for a JSON file."""
-        return {
-            "versions_before": self.claim.versions,
-            "revisions": sorted(self.claim.revisions),
-            "later_revisions": sorted(self.claim.later),
-            "reasons": self.claim.reasons,
-            "backup": str(self.backup.path) if self.backup else None,
-            "migrations": [
-                {"migration": ".".join(r.node), "revision": r.revision, "statements": r.statements}
-                for r in self.recorded
-            ],
-            "password_hashes_prefixed": self.hashes,
-            "converted": [{"table": d.table, "what": d.what, "statements": s} for d, s in self.bridged],
-            "fingerprints": [asdict(f) for f in self.fingerprints.values()],
-            "locked_seconds": round(self.locked_seconds, 3),
-        }
-
-
 # Looking --------------------------------------------------------------------------------------
 
 
@@ -133,14 +72,19 @@ def look(connection: BaseDatabaseWrapper, override: str = "") -> Found:
     documented = graph.loader.project_state(wanted_nodes(graph, graph.closure([DOCUMENTED_HEAD])))
     wanted = within(live.expected(connection, documented, settings.REVISION_APPS), tables)
     rows = _rows(connection, tables)
+    large = _large(connection, tables, rows)
+    findings = examine(connection, wanted, tables)
+    if connection.vendor == "postgresql":
+        findings += obstacles.obstacles(connection, wanted, tables, large)
     return Found(
         claim,
         tables,
         rows,
-        _large(connection, tables, rows),
+        large,
         wanted,
         differences(connection, graph, wanted_nodes(graph, claim.revisions)),
-        examine(connection, wanted, tables),
+        live.compare(connection.vendor, wanted, tables),
+        sorted(findings, key=lambda finding: not finding.blocking),
         sorted(tables.keys() - wanted.keys()),
         postgresql.sessions(connection) if connection.vendor == "postgresql" else [],
     )
@@ -157,11 +101,15 @@ def refuse_unless_old(connection: BaseDatabaseWrapper) -> None:
             f"Migrations are recorded here already ({'.'.join(min(recorded))} and others): this is no database "
             "of the old system, or somebody recorded them by hand. See python manage.py db current"
         )
-    with connection.cursor() as cursor:
-        tables = set(connection.introspection.table_names(cursor))
+    tables = table_names(connection)
     if not tables & OLD_TABLES and not versions:
         raise NothingToAdopt(
             "There is no table of the old system here. For a new database: python manage.py migrate"
+        )
+    if KEPT_VERSIONS in tables:
+        raise NothingToAdopt(
+            f"There is a table {KEPT_VERSIONS}: this database was taken over once, and then changed by hand. "
+            "Restore a backup, or rename that table if it is known what was done"
         )
 
 
@@ -169,7 +117,7 @@ def _rows(connection: BaseDatabaseWrapper, tables: Mapping[str, Table]) -> dict[
     counted = {}
     with connection.cursor() as cursor:
         for name in tables:
-            cursor.execute(f'SELECT count(*) FROM "{name}"')  # noqa: S608
+            cursor.execute(f"SELECT count(*) FROM {quoted(name)}")  # noqa: S608
             (counted[name],) = cursor.fetchone()
     return counted
 
@@ -197,11 +145,14 @@ def take_over(
             "Rows stand in the way; nothing was changed:\n"
             + "\n".join(f"  {finding}" for finding in stopping)
         )
-    done = Done(found.claim)
+    for session in found.sessions:
+        say(f"Connected meanwhile: {session}")
+    done = Done(found, now())
     done.backup = backup(connection, directory, revision="before-adoption", progress=say)
     say(f"Backup: {done.backup.path}")
     conversion = _on_postgresql if connection.vendor == "postgresql" else _on_sqlite
     conversion(connection, found, done, say)
+    done.committed_at = now()
     return done
 
 
@@ -215,19 +166,17 @@ def _on_postgresql(connection: BaseDatabaseWrapper, found: Found, done: Done, sa
         def convert(snapshot: postgresql.Snapshot = snapshot) -> None:
             with whole_transaction(connection), exact_text(connection):
                 apply_foreign(connection, RevisionGraph(connection), found.claim.revisions)
-                postgresql.lock(connection, found.tables)
-                since = time.monotonic()
-                before = {name: postgresql.still_that(connection, t, snapshot) for name, t in large.items()}
-                files = {name: postgresql.file_of(connection, name) for name in large}
-                _convert(connection, found, done, before)
-                for name, file in files.items():
-                    if postgresql.file_of(connection, name) != file:
-                        raise ValuesChanged(f"{name} was rewritten. Everything was rolled back.")
-            done.locked_seconds = time.monotonic() - since
+                with _timed(done):
+                    postgresql.lock(connection, found.tables)
+                    since_read = {
+                        name: postgresql.still_that(connection, table, snapshot)
+                        for name, table in large.items()
+                    }
+                    _convert(connection, found, done, since_read)
 
         try:
             with short_lock_waits(connection):
-                when_free(connection, convert, what="Adoption")
+                when_free(connection, convert, what="Adoption", before="nothing was changed")
             return
         except RowsChanged:
             if attempt == _TRIES:
@@ -398,7 +347,9 @@ def _confirm(connection: BaseDatabaseWrapper, before: Fingerprint, say: Say) -> 
     say(f"Confirming the values of {before.table}; nobody waits for it.")
     table = live.read(connection, [before.table])[before.table]
     where = f"id <= {before.last_id}" if before.last_id is not None else "true"
-    with transaction.atomic(using=connection.alias), exact_text(connection):
+    # On SQLite a transaction of Django's keeps writers out, and every step is exact without one.
+    whole = transaction.atomic(using=connection.alias) if connection.vendor == "postgresql" else nullcontext()
+    with whole, exact_text(connection):
         after = in_steps(connection, table, say, before.columns, where)
     if (after.rows, after.digest) != (before.rows, before.digest):
         raise ValuesChanged(
