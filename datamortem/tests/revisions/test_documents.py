@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
@@ -92,6 +93,13 @@ def test_every_command_in_a_sentence_is_one_that_exists() -> None:
                 ["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
             )
             assert said.returncode == 0, f"{words}: {said.stderr}"
+
+
+def test_python_in_the_guide_is_python_and_names_what_exists() -> None:
+    for block in blocks(GUIDES[0], "python"):
+        tree = ast.parse(block)
+        imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+        exec(compile(ast.Module(list(imports), []), "guide", "exec"), {})
 
 
 def test_every_documented_revision_is_in_the_table() -> None:
