@@ -26,6 +26,7 @@ from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from datamortem.revisions.errors import Blocked
 from datamortem.revisions.graph import Plan, in_order
+from datamortem.revisions.lock import hold_until_commit
 from datamortem.revisions.output import note
 
 _StockExecutor: Any = MigrationExecutor  # whose plan is a list in truth, and a sequence in the type stubs
@@ -115,7 +116,12 @@ class Executor(_StockExecutor):  # type: ignore[misc]
 
 
 def when_free(
-    connection: BaseDatabaseWrapper, attempt: Callable[[], Result], *, what: str, tell: bool = True
+    connection: BaseDatabaseWrapper,
+    attempt: Callable[[], Result],
+    *,
+    what: str,
+    before: str = "what came before it is done",
+    tell: bool = True,
 ) -> Result:
     """Return what a transaction returns; it is repeated while others use its tables. Raises Blocked."""
     for number in range(1, ATTEMPTS + 1):
@@ -126,8 +132,8 @@ def when_free(
                 raise
             if number == ATTEMPTS:
                 raise Blocked(
-                    f"{what} waited {ATTEMPTS} times for tables that others use and was rolled back; what "
-                    f"came before it is done. Open transactions: {_open_transactions(connection) or 'none'}. "
+                    f"{what} waited {ATTEMPTS} times for tables that others use and was rolled back; "
+                    f"{before}. Open transactions: {_open_transactions(connection) or 'none'}. "
                     "End them, then run this again."
                 ) from error
             pause = min(0.25 * 2**number, _LONGEST_PAUSE)
@@ -154,6 +160,7 @@ def whole_transaction(connection: BaseDatabaseWrapper) -> Iterator[None]:
         connection.disable_constraint_checking()
     try:
         with transaction.atomic(using=connection.alias):
+            hold_until_commit(connection)
             yield
     finally:
         if sqlite:

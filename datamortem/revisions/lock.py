@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +30,9 @@ from datamortem.revisions.output import note
 WAIT: Final = 120.0
 #: Advisory locks are numbers; this one spells "dmmigr".
 ADVISORY_KEY: Final = 0x646D6D696772
+#: Held by each transaction that changes the schema, until its commit: a server goes on with the commit
+#: of a process that was killed, whose own lock is free by then.
+TRANSACTION_KEY: Final = ADVISORY_KEY + 1
 _PAUSE: Final = 0.1
 
 _HOLDERS: Final = """
@@ -75,12 +79,12 @@ def _advisory_lock(connection: BaseDatabaseWrapper, wait: float, doing: str) -> 
         cursor.execute("SELECT set_config('application_name', %s, false)", [f"datamortem {doing}"[:63]])
         cursor.execute("SET idle_session_timeout = 0")  # it does nothing but hold the lock
 
-        def taken() -> bool:
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", [ADVISORY_KEY])
+        def taken(key: int = ADVISORY_KEY) -> bool:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", [key])
             return bool(cursor.fetchone()[0])
 
-        def holder() -> str:
-            cursor.execute(_HOLDERS, [ADVISORY_KEY])
+        def holder(key: int = ADVISORY_KEY) -> str:
+            cursor.execute(_HOLDERS, [key])
             return "; ".join(
                 f"{name}, server process {pid}"
                 f"{f', from {host}' if host else ''}{f', since {since} UTC' if since else ''}"
@@ -88,7 +92,16 @@ def _advisory_lock(connection: BaseDatabaseWrapper, wait: float, doing: str) -> 
             )
 
         _wait_for(taken, holder, wait)
+        _wait_for(partial(taken, TRANSACTION_KEY), partial(holder, TRANSACTION_KEY), wait)
+        cursor.execute("SELECT pg_advisory_unlock(%s)", [TRANSACTION_KEY])
         yield  # closing the session frees the lock
+
+
+def hold_until_commit(connection: BaseDatabaseWrapper) -> None:
+    """Let the next migrator wait for the end of this transaction, even if this process dies (PostgreSQL)."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [TRANSACTION_KEY])
 
 
 @contextmanager

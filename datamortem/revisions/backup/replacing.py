@@ -19,6 +19,7 @@ from datamortem.revisions.backup.clients import Clients, clients_for
 from datamortem.revisions.backup.errors import BackupForeign, RestoreFailed
 from datamortem.revisions.backup.postgresql import contents_list, holders, schemas_of, sqlstate, told
 from datamortem.revisions.backup.sidecar import Sidecar
+from datamortem.revisions.lock import TRANSACTION_KEY
 
 #: How long a restore waits for each table that others use, in milliseconds.
 LOCK_WAIT: Final = 10_000
@@ -210,6 +211,7 @@ def _begin(sidecar: Sidecar, clients: Clients) -> str:
     role = sql.SQL("SET ROLE {};\n").format(sql.Identifier(clients.role)).as_string() if clients.role else ""
     return (
         f"BEGIN;\n{role}SET LOCAL lock_timeout = {LOCK_WAIT};\nSET LOCAL statement_timeout = 0;\n"
+        f"DO $$ BEGIN PERFORM pg_advisory_xact_lock({TRANSACTION_KEY}); END $$;\n"
         + _filled(_DROP, schemas=_regnamespaces(sidecar))
     )
 

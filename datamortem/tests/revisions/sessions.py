@@ -80,6 +80,5 @@ class Writer(Repeated):
         """Begin with `with`."""
         super().__init__(
             scratch.url,
-            "INSERT INTO cases (id, case_id, status, created_at_utc)"
-            " VALUES (1000000 + {n}, 'written-{n}', 'open', now())",
+            "INSERT INTO cases (case_id, status, created_at_utc) VALUES ('written-{n}', 'open', now())",
         )

@@ -132,6 +132,11 @@ def fill(connection: BaseDatabaseWrapper, *, cases: int = 50) -> None:
             " created_at_utc, is_approved) VALUES (1, 's', 'python', '3.11', 'print()', 7, %s, %s)",
             [_AT, False],
         )
+        if connection.vendor == "postgresql":
+            for table in COLUMNS_AT_BRANCH_POINT:
+                cursor.execute(
+                    f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), max(id)) FROM {table}"
+                )
 
 
 def at_branch_point(scratch: Scratch) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from datamortem.revisions.backup import verify
@@ -287,3 +288,35 @@ def test_an_adoption_killed_before_its_commit_never_happened(scratch: Scratch) -
         return Process(scratch, *command, lab=["--die", "after-fence:1"]).wait()
 
     assert killing.survive(start, ADOPT)
+
+
+_SLOW_COMMIT = """
+    CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN IF new.name LIKE '0004_2a6d%' THEN PERFORM pg_sleep(6); END IF; RETURN NULL; END $$;
+    CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON django_migrations DEFERRABLE INITIALLY DEFERRED
+        FOR EACH ROW EXECUTE FUNCTION slow();
+"""
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no server that outlives a process")
+def test_a_migrator_waits_for_the_commit_that_the_server_does_for_a_killed_one(
+    scratch: Scratch,
+) -> None:
+    """Else it would not see what that commits, and do and record it again."""
+    at_branch_point(scratch)
+    own = scratch.connection
+    with own.cursor() as cursor:
+        cursor.execute(_SLOW_COMMIT)
+        first = Process(scratch, "db", "upgrade")
+
+        def commits() -> bool:
+            cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+            return bool(cursor.fetchone()[0])
+
+        wait_until(commits, what="the slow commit")
+        first.kill()
+        assert first.wait().status == -signal.SIGKILL
+        again = Process(scratch, "db", "upgrade").wait()
+        assert again.status == 0, again
+        cursor.execute("DROP TRIGGER slow ON django_migrations")
+    assert_at_head(scratch)
