@@ -11,6 +11,7 @@ import signal
 import pytest
 
 from datamortem.revisions.lock import migration_lock
+from datamortem.tests.revisions.legacy import load
 from datamortem.tests.revisions.processes import Process, together, wait_until
 from datamortem.tests.revisions.scratch import Scratch
 from datamortem.tests.revisions.states import (
@@ -25,7 +26,7 @@ from datamortem.tests.revisions.states import (
 COMMANDS = (["migrate"], ["db", "upgrade"])
 
 
-def _rounds(scratch: Scratch, *, rounds: int, at_once: int) -> None:
+def _rounds(scratch: Scratch, *, rounds: int, at_once: int, extras: bool = False) -> None:
     """Put the database back and let several bring it to the head, that often."""
     chance = random.Random(rounds)
     with original(scratch) as kept:
@@ -34,7 +35,7 @@ def _rounds(scratch: Scratch, *, rounds: int, at_once: int) -> None:
             commands = [COMMANDS[0]] * at_once if not number else chance.choices(COMMANDS, k=at_once)
             ended = together(scratch, *commands)
             assert [one.status for one in ended] == [0] * at_once, "\n".join(map(str, ended))
-            assert_at_head(scratch)
+            assert_at_head(scratch, extras=extras)
 
 
 def test_a_migrate_and_an_upgrade_started_together_both_succeed(scratch: Scratch) -> None:
@@ -53,6 +54,15 @@ def test_five_migrators_on_a_database_with_rows_in_ten_rounds(scratch: Scratch) 
     at_branch_point(scratch)
     before = rows(scratch.connection)
     _rounds(scratch, rounds=10, at_once=5)
+    assert rows(scratch.connection) == before
+
+
+@pytest.mark.schema
+def test_five_migrators_on_a_database_that_was_taken_over_in_ten_rounds(scratch: Scratch) -> None:
+    load(scratch, postgresql="alembic_8f6e0f2be8d2", sqlite="ev3a")
+    scratch.manage("adopt", "--yes")
+    before = rows(scratch.connection)
+    _rounds(scratch, rounds=10, at_once=5, extras=True)
     assert rows(scratch.connection) == before
 
 
