@@ -13,13 +13,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from django.db import OperationalError
+from django.db import OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from datamortem.revisions import live
 from datamortem.revisions.adoption.findings import quoted
 from datamortem.revisions.adoption.fingerprint import Say
 from datamortem.revisions.adoption.records import LATER_DEFAULTS, within
+from datamortem.revisions.adoption.sqlite import resting_triggers
 from datamortem.revisions.errors import RowsInTheWay, Unfit
 from datamortem.revisions.live import Column, Difference, Level, Table
 from datamortem.revisions.live.types import affinity
@@ -67,7 +68,8 @@ def finish(connection: BaseDatabaseWrapper, wanted: Mapping[str, Table], say: Sa
                 if not count:
                     break
                 update = f"{_update_of_times(table)} AND id > %s AND id <= %s"
-                cursor.execute(update, [after, last])
+                with transaction.atomic(using=connection.alias), resting_triggers(connection):
+                    cursor.execute(update, [after, last])
                 after, done = last, done + count
                 say(f"  {name}: {done:,} rows with whole seconds written as Django writes them")
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 from django.db import OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from datamortem.revisions.adoption.findings import quoted
 from datamortem.revisions.errors import Blocked
 from datamortem.revisions.executor import whole_transaction
 
@@ -107,7 +108,8 @@ def write_lock(connection: BaseDatabaseWrapper) -> Iterator[set[str]]:
     try:
         with whole_transaction(connection):
             inside = True
-            yield touched
+            with resting_triggers(connection):
+                yield touched
     except OperationalError as error:
         if inside:
             raise
@@ -115,3 +117,16 @@ def write_lock(connection: BaseDatabaseWrapper) -> Iterator[set[str]]:
     finally:
         raw.set_authorizer(None)
         del connection.check_constraints
+
+
+@contextmanager
+def resting_triggers(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Let no trigger act on what adoption writes. Inside a transaction, at whose end they are as before."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY rowid")
+        triggers = cursor.fetchall()
+        for name, _ in triggers:
+            cursor.execute(f"DROP TRIGGER {quoted(name)}")
+        yield
+        for _, sql in triggers:
+            cursor.execute(sql)

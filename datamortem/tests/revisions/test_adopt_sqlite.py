@@ -210,6 +210,7 @@ STATES: Final = {
             "INSERT INTO audit VALUES (7, 1, x'00ff'), (9, NULL, 1.5), (12, 2, 'a' || char(0) || 'b')",
             "CREATE TABLE bare (a, b PRIMARY KEY) WITHOUT ROWID",
             "CREATE VIEW open_cases AS SELECT * FROM cases WHERE status = 'open'",
+            "CREATE TRIGGER watched AFTER UPDATE ON users BEGIN INSERT INTO audit (what) VALUES ('%s'); END",
             "CREATE TRIGGER noted AFTER DELETE ON events BEGIN INSERT INTO audit (what) VALUES (old.id); END",
         ],
         None,
@@ -260,6 +261,9 @@ def test_a_state_is_completed_with_every_value(scratch: Scratch, name: str) -> N
     assert changed(before, values_of_known(scratch)) == []
     if "too many" in name:
         assert "by_hand" in str(dump(scratch))
+    if "triggers" in name:
+        found = rows(scratch, "SELECT name FROM sqlite_master WHERE type IN ('trigger', 'view') ORDER BY 1")
+        assert found == [("noted",), ("open_cases",), ("watched",)]
     if "higher number" in name:
         assert rows(scratch, "SELECT seq FROM sqlite_sequence WHERE name = 'analysis_modules'") == [(500,)]
 
