@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from django.apps import apps as installed
 from django.contrib.contenttypes.management import RenameContentType
 from django.db import migrations
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -19,6 +20,7 @@ from django.db.migrations.operations.models import IndexOperation, ModelOptionOp
 from django.db.models.expressions import Value
 from django.db.models.fields import NOT_PROVIDED
 
+from datamortem.revisions.dependents import dependents
 from datamortem.revisions.graph import Plan, Revision, RevisionGraph
 from datamortem.revisions.tracing import (
     AnyField,
@@ -64,7 +66,7 @@ def measure(connection: BaseDatabaseWrapper, plan: Plan) -> list[Loss]:
     trace = _Trace(connection)
     for step in steps(loader, plan):
         trace.follow(step)
-    return [*trace.counted(), *trace.notes]
+    return [*trace.counted(), *trace.hanging(), *trace.notes]
 
 
 def irreversible(connection: BaseDatabaseWrapper, plan: Plan) -> list[str]:
@@ -153,6 +155,16 @@ class _Trace:
                 else:
                     found = list(self._counted_columns(cursor, table))
                 yield from (loss for loss in found if loss.count)
+
+    def hanging(self) -> Iterator[Loss]:
+        """Yield what no migration knows and the database drops with a table or a column."""
+        columns = {
+            table: {name for name, column in found.items() if not column.note}
+            for table, found in self.columns.items()
+        }
+        known = {model._meta.db_table for model in installed.get_models(include_auto_created=True)}
+        for what, on in dependents(self.connection, self.gone, columns, known):
+            yield Loss(what, note=f"goes with what it uses of {on}")
 
     def _counted_columns(self, cursor: Any, table: str) -> Iterator[Loss]:
         live = {c.name for c in self.connection.introspection.get_table_description(cursor, table)}

@@ -66,6 +66,6 @@ def become(scratch: Scratch, original: Scratch) -> None:
     if scratch.connection.vendor == "sqlite":
         Path(names[1]).write_bytes(Path(names[0]).read_bytes())
         return
-    with connections["default"]._nodb_cursor() as cursor:  # type: ignore[attr-defined]
+    with connections["default"]._nodb_cursor() as cursor:
         cursor.execute(f'DROP DATABASE "{names[1]}" WITH (FORCE)')
         cursor.execute(f'CREATE DATABASE "{names[1]}" TEMPLATE "{names[0]}"')

@@ -40,7 +40,7 @@ def _rows() -> None:
 def lost(*operations: Operation, app: str = "cases") -> list[str]:
     """Return what a migration with these operations would destroy, applied to the newest revision."""
     migration = Migration("9001_later", app)
-    migration.operations = list(operations)
+    migration.operations = list(operations)  # type: ignore[misc]
     return [str(loss) for loss in measure(connection, [(migration, False)])]
 
 
@@ -168,6 +168,25 @@ def test_a_table_or_column_that_is_not_there_counts_as_nothing() -> None:
         cursor.execute("ALTER TABLE events RENAME TO aside")
         cursor.execute("ALTER TABLE case_memberships RENAME COLUMN role TO part")
     assert lost(migrations.DeleteModel("Event"), remove("casemember", "role")) == []
+
+
+def test_what_the_server_drops_along_with_it_is_named() -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite drops nothing along")
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE VIEW titles AS SELECT title FROM cases")
+        cursor.execute("CREATE VIEW long_titles AS SELECT * FROM titles WHERE length(title) > 9")
+        cursor.execute("CREATE VIEW notes AS SELECT note FROM cases")
+        cursor.execute("CREATE TABLE theirs (event_id integer REFERENCES events (id))")
+    Case.objects.update(title="")
+    assert lost(remove("case", "title")) == [
+        "view long_titles: goes with what it uses of cases",
+        "view titles: goes with what it uses of cases",
+    ]
+    Event.objects.all().delete()
+    assert lost(migrations.DeleteModel("Event")) == [
+        "foreign key theirs_event_id_fkey of theirs: goes with what it uses of events"
+    ]
 
 
 def test_each_table_is_read_once() -> None:
