@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
+from django.utils.timezone import now
 
 from datamortem.common.errors import DomainError
-from datamortem.revisions.adoption import sqlite, takeover
+from datamortem.revisions.adoption import finishing, sqlite, takeover
 from datamortem.revisions.adoption.plan import lines
+from datamortem.revisions.adoption.postgresql import unhurried
 from datamortem.revisions.lock import WAIT, migration_lock
+from datamortem.revisions.output import Talk, talk_of
 
 _EPILOG: Final = """\
   manage.py adopt                     say what is there and what would be done; nothing is written
@@ -23,6 +28,13 @@ _EPILOG: Final = """\
 
 Stop the old system first. Afterwards: manage.py db upgrade, then manage.py db check
 """
+
+_NEXT: Final = (
+    "Next:",
+    "  stop what is left of the old system; it stops by itself when it is started anew",
+    "  python manage.py db upgrade",
+    "  python manage.py db check",
+)
 
 
 class Command(BaseCommand):
@@ -59,28 +71,28 @@ class Command(BaseCommand):
     def handle(self, *args: Any, database: str, yes: bool, override: str, **options: Any) -> None:
         """Plan, or take over and finish."""
         connection = connections[database]
+        talk = talk_of(self)
         try:
             if yes:
                 sqlite.connect(connection)
-                self._take_over(connection, override, **options)
+                self._take_over(connection, talk, override, **options)
             else:
                 with sqlite.as_it_is(connection):
-                    self._plan(connection, override, options["backup_dir"])
+                    self._plan(connection, talk, override, options["backup_dir"])
         except DomainError as refusal:
             raise CommandError(refusal.detail) from refusal
-        except DatabaseError as error:
-            raise CommandError(f"{str(error).strip()}\nEverything was rolled back.") from error
 
-    def _plan(self, connection: Any, override: str, directory: Path) -> None:
-        if takeover.is_unfinished(connection):
-            self.stdout.write("Taken over, but not finished. Go on: python manage.py adopt --yes")
+    def _plan(self, connection: Any, talk: Talk, override: str, directory: Path) -> None:
+        if finishing.is_unfinished(connection):
+            talk.say("Taken over, but not finished. Go on: python manage.py adopt --yes")
             return
-        for text in lines(connection, takeover.look(connection, override), directory):
-            self.stdout.write(text)
+        talk.say(*lines(connection, takeover.look(connection, override), directory))
+        talk.out.refuse_loss()
 
     def _take_over(
         self,
         connection: Any,
+        talk: Talk,
         override: str,
         *,
         backup_dir: Path,
@@ -88,17 +100,49 @@ class Command(BaseCommand):
         lock_wait: float,
         **_: Any,
     ) -> None:
-        with migration_lock(connection, wait=lock_wait, doing="adopt"):
-            if not takeover.is_unfinished(connection):
-                done = takeover.take_over(
-                    connection, override=override, directory=backup_dir, say=self.stdout.write
-                )
-                for text in done.lines():
-                    self.stdout.write(text)
-                if report:
-                    report.write_text(json.dumps(done.as_data(), indent=2, default=str), encoding="utf-8")
-            takeover.finish(connection, self.stdout.write)
-        self.stdout.write(
-            self.style.SUCCESS("The database is taken over.")
-            + " Next: python manage.py db upgrade, then python manage.py db check"
-        )
+        if report:
+            _refuse_unwritable(report)
+        with migration_lock(connection, wait=lock_wait, doing="adopt"), unhurried(connection):
+            done = None
+            if not finishing.is_unfinished(connection):
+                with _explained(connection, "Everything was rolled back; nothing was changed."):
+                    done = takeover.take_over(
+                        connection, override=override, directory=backup_dir, say=talk.say
+                    )
+                talk.say("Taken over:", *done.lines())
+                _write(report, done.as_data(), talk)
+            with _explained(connection, "The database is taken over. Go on: python manage.py adopt --yes"):
+                finishing.finish(connection, talk.say)
+        data = done.as_data() if done else {}
+        _write(report, {**data, "finished_at": now()}, talk)
+        talk.say(talk.style.SUCCESS("The database is taken over, and every value is what it was."), *_NEXT)
+
+
+@contextmanager
+def _explained(connection: Any, after: str) -> Iterator[None]:
+    """Say what an error of the database means for it."""
+    try:
+        yield
+    except DatabaseError as error:
+        if not connection.is_usable():
+            after = "The connection was lost. What holds now is said by: python manage.py adopt"
+        raise CommandError(f"{str(error).strip()}\n{after}") from error
+
+
+def _refuse_unwritable(report: Path) -> None:
+    try:
+        report.touch()
+    except OSError as error:
+        raise CommandError(
+            f"The report cannot be written to {report}: {error.strerror}. Nothing was changed."
+        ) from error
+
+
+def _write(report: Path | None, data: dict[str, Any], talk: Talk) -> None:
+    """Write the report; what was done is not undone because the disk is full."""
+    if report is None:
+        return
+    try:
+        report.write_text(json.dumps(data, indent=2, default=str, ensure_ascii=False), encoding="utf-8")
+    except OSError as error:
+        talk.say(f"The report could not be written to {report}: {error.strerror}.")

@@ -4,39 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from datamortem.revisions.adoption.takeover import Found
+from datamortem.revisions.adoption.findings import blocking
+from datamortem.revisions.adoption.records import outlook
+from datamortem.revisions.adoption.report import Found
 from datamortem.revisions.graph import RevisionGraph
 from datamortem.revisions.live import Level
+
+#: How many missing parts of a migration are named.
+_SHOWN: Final = 6
 
 
 def lines(connection: BaseDatabaseWrapper, found: Found, directory: Path) -> Iterator[str]:
     """Yield the plan, line by line."""
     graph = RevisionGraph(connection)
-    tips = ", ".join(r.id for r in graph.tips(found.claim.revisions)) or "base"
     yield "What is there"
-    yield from (f"  {reason}" for reason in found.claim.reasons)
-    yield f"  taken as: {tips}"
-    if found.claim.later:
-        yield f"  later revisions of the old system, whose tables and columns are kept: {', '.join(sorted(found.claim.later))}"
-    yield from (f"  {name}: {count:,} rows" for name, count in sorted(found.rows.items()))
-    missing = [d for d in found.differences if d.level is Level.ERROR]
-    if missing:
-        yield "What the claim says and is not so (it would be completed, or adoption refused)"
-        yield from (f"  {d.table}: {d.what}" for d in missing)
+    yield from _there(graph, found)
     yield "What would be done"
     yield f"  backup to {directory}"
-    yield "  record the migrations of these revisions, and complete what they lack"
-    bridged = [d for d in found.differences if d.level is Level.BRIDGE]
-    yield from (f"  {d.table}: {d.what}" for d in bridged)
+    for node, revision, missing in outlook(connection, graph, found.claim.revisions):
+        name = f"{'.'.join(node)} ({revision or 'baseline'})"
+        yield f"  {name}: {_completed(missing) if missing else 'record'}"
+    yield from _conversions(found)
     yield "  users: put bcrypt$ before the password hashes"
     yield "  alembic_version: keep what it says, and fence it, so that the old system stops"
+    yield "  then every value is read again and compared"
     yield "What would be kept"
-    yield from (f"  {d.table}: {d.what}" for d in found.differences if d.level is Level.EXTRA)
-    yield from (f"  table {name}, unknown here" for name in found.unknown_tables)
-    stopping = [finding for finding in found.findings if finding.blocking]
+    yield from (f"  {kept}" for kept in found.kept or ["nothing that is unknown here"])
     noted = [finding for finding in found.findings if not finding.blocking]
     if noted:
         yield "What to know"
@@ -44,7 +41,9 @@ def lines(connection: BaseDatabaseWrapper, found: Found, directory: Path) -> Ite
     if found.sessions:
         yield "Connected now (stop the old system first)"
         yield from (f"  {session}" for session in found.sessions)
-    yield f"Locks: {_locks(found)}"
+    yield "Locks"
+    yield from _locks(found)
+    stopping = blocking(found.findings)
     if stopping:
         yield "In the way (adoption would be refused)"
         yield from (f"  {finding}" for finding in stopping)
@@ -52,11 +51,39 @@ def lines(connection: BaseDatabaseWrapper, found: Found, directory: Path) -> Ite
         yield "Nothing was written. To do it: python manage.py adopt --yes"
 
 
-def _locks(found: Found) -> str:
-    # Measured: about 0.4 s for every million rows of a large table, and 3 s for the rest.
-    rows = sum(found.rows[name] for name in found.large)
-    seconds = 3 + 0.4 * rows / 1_000_000
-    note = (
-        f"; {', '.join(sorted(found.large))} are read before and after, without locks" if found.large else ""
-    )
-    return f"the tables are kept from others for about {seconds:.0f} s{note}"
+def _there(graph: RevisionGraph, found: Found) -> Iterator[str]:
+    claim = found.claim
+    yield from (f"  {reason}" for reason in claim.reasons)
+    yield f"  taken as: {', '.join(r.id for r in graph.tips(claim.revisions)) or 'base'}"
+    if claim.later:
+        later = ", ".join(sorted(claim.later))
+        yield f"  later revisions of the old system, whose tables and columns are kept: {later}"
+    yield from (f"  {name}: {count:,} rows" for name, count in sorted(found.rows.items()))
+    untrue = [d for d in found.differences if d.level is Level.ERROR]
+    if untrue:
+        yield "  not as claimed (it would be completed, or adoption refused):"
+        yield from (f"    {difference.table}: {difference.what}" for difference in untrue)
+
+
+def _completed(missing: list[str]) -> str:
+    more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+    return f"complete {', '.join(missing[:_SHOWN])}{more}, then record"
+
+
+def _conversions(found: Found) -> Iterator[str]:
+    for difference in found.conversions:
+        if difference.level is Level.BRIDGE:
+            count = len(difference.statements)
+            how = f" ({count} statement{'s' if count != 1 else ''})" if count else ""
+            yield f"  {difference.table}: {difference.what}{how}"
+
+
+def _locks(found: Found) -> Iterator[str]:
+    # Measured, see docs/benchmarks.md: the large tables are counted twice, the others read twice.
+    large = sum(found.rows[name] for name in found.large)
+    small = sum(found.rows.values()) - large
+    seconds = 2 + 0.4 * large / 1_000_000 + 5 * small / 1_000_000
+    yield f"  nobody else can read or write these tables for about {seconds:.0f} s"
+    if found.large:
+        names = ", ".join(sorted(found.large))
+        yield f"  no locks: {names} are read before and after, and get their indexes, while others work on"

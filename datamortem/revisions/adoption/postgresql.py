@@ -3,26 +3,36 @@
 A table counts as large by its size on disk. It is fingerprinted before any lock, in a snapshot,
 while the old system may still add rows; under the lock it is established that nothing but new rows
 came since; and that the conversion left its rows alone is shown by its file and the server's
-counts, which costs nothing. Its indexes are built afterwards, concurrently.
+counts, which costs nothing. What takes long (`later`) is done afterwards, beside everybody's work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from datamortem.revisions import live
+from datamortem.revisions.adoption.findings import quoted
 from datamortem.revisions.adoption.fingerprint import Fingerprint, Say, exact_text, in_steps, take
 from datamortem.revisions.adoption.records import LATER_DEFAULTS, within
 from datamortem.revisions.errors import RevisionError
-from datamortem.revisions.live import Difference, Level, Table
+from datamortem.revisions.live import Difference, Level, Part, Table
 
 #: Bytes of a table's rows from which it is large: some 200,000 events.
 LARGE: Final = 64 * 1024**2
+#: How long the conversion waits for one table, in milliseconds: others wait behind it meanwhile.
+_LOCK_WAIT: Final = 200
+#: What limits statements and idle transactions, which a conversion is to outlast.
+_LIMITS: Final = ("statement_timeout", "idle_in_transaction_session_timeout")
+_ON_TABLE: Final = re.compile(
+    r'CREATE INDEX (?:"(?:[^"]|"")+"|\w+) ON "(?P<index>(?:[^"]|"")+)"|ALTER TABLE "(?P<alter>(?:[^"]|"")+)"'
+)
 
 
 class RowsChanged(RevisionError):
@@ -81,11 +91,15 @@ def _written_since(connection: BaseDatabaseWrapper, first: int) -> str:
 
 
 def lock(connection: BaseDatabaseWrapper, names: Iterable[str]) -> None:
-    """Keep everybody else out of the tables until the transaction ends."""
-    quoted = ", ".join(f'"{name}"' for name in sorted(names))
-    if quoted:
+    """Keep everybody else out of the tables until the transaction ends.
+
+    Gives up soon, and before a deadlock would be looked for, so that nobody else is made to.
+    """
+    listed = ", ".join(map(quoted, sorted(names)))
+    if listed:
         with connection.cursor() as cursor:
-            cursor.execute(f"LOCK TABLE {quoted} IN ACCESS EXCLUSIVE MODE")
+            cursor.execute(f"SET LOCAL lock_timeout TO {_LOCK_WAIT}")
+            cursor.execute(f"LOCK TABLE {listed} IN ACCESS EXCLUSIVE MODE")
 
 
 def still_that(connection: BaseDatabaseWrapper, table: Table, snapshot: Snapshot) -> Fingerprint:
@@ -97,7 +111,7 @@ def still_that(connection: BaseDatabaseWrapper, table: Table, snapshot: Snapshot
     new = _written_since(connection, snapshot.first)
     added = take(connection, table, before.columns, where=f"WHERE {new}")
     with connection.cursor() as cursor:
-        cursor.execute(f'SELECT count(*) FROM "{table.name}"')  # noqa: S608
+        cursor.execute(f"SELECT count(*) FROM {quoted(table.name)}")  # noqa: S608
         (rows,) = cursor.fetchone()
     if rows != before.rows + added.rows:
         raise RowsChanged(
@@ -120,64 +134,85 @@ def file_of(connection: BaseDatabaseWrapper, name: str) -> tuple[int, int]:
     return number, touched
 
 
-def bridge(
-    connection: BaseDatabaseWrapper, wanted: Mapping[str, Table], large: set[str]
-) -> Iterator[tuple[Difference, tuple[str, ...]]]:
-    """Turn what the old system built into what Django would have built; yield what was done.
+def later(statement: str, large: Collection[str]) -> tuple[str, str]:
+    """Return what of a statement is executed now, and what when nobody waits any more.
 
-    Indexes of large tables are left for `finish`.
+    On a large table indexes are built later, and old rows are held against foreign keys later.
     """
+    found = _ON_TABLE.match(statement)
+    if found is None or (found["index"] or found["alter"]).replace('""', '"') not in large:
+        return statement, ""
+    if " FOREIGN KEY " in statement and "ADD CONSTRAINT" in statement:
+        return f"{statement} NOT VALID", ""  # its validation is a difference then, and done later
+    if found["index"] or "VALIDATE CONSTRAINT" in statement:
+        return "", statement
+    return statement, ""
+
+
+def bridge(
+    connection: BaseDatabaseWrapper, wanted: Mapping[str, Table], large: Collection[str]
+) -> Iterator[tuple[Difference, tuple[str, ...]]]:
+    """Turn what the old system built into what Django would have built; yield what was done."""
     actual = live.read(connection)
     with connection.cursor() as cursor:
         for (table, column), default in LATER_DEFAULTS.items():
             found = actual.get(table, Table(table)).columns.get(column)
             if found and found.default is None:
-                statement = f'ALTER TABLE "{table}" ALTER COLUMN "{column}" SET DEFAULT {default}'
+                statement = f"ALTER TABLE {quoted(table)} ALTER COLUMN {quoted(column)} SET DEFAULT {default}"
                 cursor.execute(statement)
                 what = f"{column} belongs to a later version and gets its default {default}"
                 yield Difference(Level.BRIDGE, table, what, ""), (statement,)
         for difference in live.compare("postgresql", within(wanted, actual), actual):
-            statements = tuple(
-                s for s in difference.statements if not (difference.table in large and _builds(s))
-            )
+            statements = tuple(filter(None, (_now(s, difference, large) for s in difference.statements)))
             for statement in statements:
                 cursor.execute(statement)
             if statements:
                 yield difference, statements
 
 
-def _builds(statement: str) -> bool:
-    return statement.startswith(("CREATE INDEX", "CREATE UNIQUE INDEX"))
+def _now(statement: str, difference: Difference, large: Collection[str]) -> str:
+    if difference.table in large and difference.part is Part.INDEX:
+        # One that was not built to its end serves nobody, and is built afterwards.
+        statement = statement.replace("REINDEX INDEX ", "DROP INDEX ", 1)
+    return later(statement, large)[0]
 
 
-def finish(connection: BaseDatabaseWrapper, differences: Iterable[Difference], say: Say) -> None:
-    """Build what is missing on large tables without keeping anybody out. Outside of a transaction.
-
-    A build that died leaves an invalid index of the same name, which is dropped first.
-    """
+@contextmanager
+def resting_triggers(connection: BaseDatabaseWrapper, table: str) -> Iterator[None]:
+    """Let no trigger of the old system's operators take part in what is done to a locked table."""
+    alter = f"ALTER TABLE {quoted(table)}"
     with connection.cursor() as cursor:
-        cursor.execute("SELECT current_setting('lock_timeout')")
-        (usual,) = cursor.fetchone()
-        cursor.execute("SET lock_timeout TO 0")  # it waits for old transactions, and keeps nobody waiting
-        try:
-            for difference in differences:
-                for statement in filter(_builds, difference.statements):
-                    name = statement.split('"')[1]
-                    say(f"  building {name}, while everybody works on …")
-                    _drop_invalid(cursor, name)
-                    cursor.execute(statement.replace("INDEX ", "INDEX CONCURRENTLY ", 1))
-        finally:
-            cursor.execute("SELECT set_config('lock_timeout', %s, false)", [usual])
+        cursor.execute(
+            "SELECT tgname::text, tgenabled::text FROM pg_trigger WHERE tgrelid = to_regclass(%s)"
+            " AND NOT tgisinternal AND tgenabled IN ('O', 'A')",
+            [quoted(table)],
+        )
+        triggers = cursor.fetchall()
+        for name, _ in triggers:
+            cursor.execute(f"{alter} DISABLE TRIGGER {quoted(name)}")
+        yield  # whatever is raised rolls this back
+        for name, always in triggers:
+            cursor.execute(f"{alter} ENABLE {'ALWAYS ' if always == 'A' else ''}TRIGGER {quoted(name)}")
 
 
-def _drop_invalid(cursor: Any, name: str) -> None:
-    cursor.execute(
-        "SELECT 1 FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
-        " WHERE c.relname = %s AND NOT i.indisvalid AND c.relnamespace = current_schema()::regnamespace",
-        [name],
-    )
-    if cursor.fetchone():
-        cursor.execute(f'DROP INDEX CONCURRENTLY "{name}"')
+@contextmanager
+def unhurried(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Let no limit of the server, database or role end what takes long here (PostgreSQL)."""
+    if connection.vendor != "postgresql":
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {', '.join(f'current_setting({name!r})' for name in _LIMITS)}")
+        usual = cursor.fetchone()
+        for name in _LIMITS:
+            cursor.execute(f"SET {name} TO 0")
+    try:
+        yield
+    finally:
+        if connection.connection is not None and connection.is_usable():
+            with connection.cursor() as cursor:
+                for name, value in zip(_LIMITS, usual, strict=True):
+                    cursor.execute("SELECT set_config(%s, %s, false)", [name, value])
 
 
 def sessions(connection: BaseDatabaseWrapper) -> list[str]:

@@ -12,9 +12,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.recorder import MigrationRecorder
 
 from datamortem.revisions import live
+from datamortem.revisions.adoption.claim import DOCUMENTED_HEAD
 from datamortem.revisions.executor import Executor
 from datamortem.revisions.graph import Node, RevisionGraph
 from datamortem.revisions.live import Table
+from datamortem.revisions.operations import AddFieldIfMissing, CreateModelIfMissing
 
 #: Statements that change nothing.
 _READING: Final = ("SELECT", "PRAGMA", "SET ", "SAVEPOINT", "RELEASE")
@@ -66,21 +68,27 @@ def apply_foreign(connection: BaseDatabaseWrapper, graph: RevisionGraph, revisio
 
 
 def record(
-    connection: BaseDatabaseWrapper, graph: RevisionGraph, revisions: Collection[str]
+    connection: BaseDatabaseWrapper,
+    graph: RevisionGraph,
+    revisions: Collection[str],
+    now: Callable[[str], str] = lambda statement: statement,
 ) -> Iterator[Recorded]:
-    """Complete and record our migrations, oldest first. Their operations look at what is there."""
+    """Complete and record our migrations, oldest first. Their operations look at what is there.
+
+    `now` is given each statement that changes the schema, and returns what of it is to be executed.
+    """
     recorder = MigrationRecorder(connection)
     state = graph.loader.project_state(foreign_nodes(graph, revisions))
     for node in wanted_nodes(graph, revisions):
         migration = graph.migrations.nodes[node]
-        with _statements(connection) as done, connection.schema_editor(atomic=False) as editor:
+        with _statements(connection, now) as done, connection.schema_editor(atomic=False) as editor:
             state = migration.apply(state, editor)
         recorder.record_applied(*node)
         yield Recorded(node, graph.of_node.get(node, ""), tuple(done))
 
 
 @contextmanager
-def _statements(connection: BaseDatabaseWrapper) -> Iterator[list[str]]:
+def _statements(connection: BaseDatabaseWrapper, now: Callable[[str], str]) -> Iterator[list[str]]:
     """Collect what changes the database; what `live.expected` builds and rolls back does not."""
     done: list[str] = []
     trying = False
@@ -93,11 +101,40 @@ def _statements(connection: BaseDatabaseWrapper) -> Iterator[list[str]]:
         elif text.startswith("ROLLBACK TO SAVEPOINT"):
             trying = False
         elif not trying and not text.upper().startswith(_READING):
-            done.append(text)
+            sql = now(text)
+            if not sql:
+                return None
+            done.append(sql)
         return execute(sql, params, many, context)
 
     with connection.execute_wrapper(collect):
         yield done
+
+
+def outlook(
+    connection: BaseDatabaseWrapper, graph: RevisionGraph, revisions: Collection[str]
+) -> Iterator[tuple[Node, str, list[str]]]:
+    """Yield our migrations that would be recorded, their revisions, and the parts that are missing."""
+    editor = connection.schema_editor(collect_sql=True)  # never entered: it only looks
+    state = graph.loader.project_state(foreign_nodes(graph, revisions))
+    for node in wanted_nodes(graph, revisions):
+        missing: list[str] = []
+        for operation in graph.migrations.nodes[node].operations:
+            before = state.clone()
+            operation.state_forwards(node[0], state)
+            if isinstance(operation, CreateModelIfMissing | AddFieldIfMissing):
+                present = operation.present(node[0], editor, before, state)
+                missing += sorted(present.wanted - present.found)
+        yield node, graph.of_node.get(node, ""), missing
+
+
+def documented(
+    connection: BaseDatabaseWrapper, graph: RevisionGraph, nodes: Iterable[Node] = ()
+) -> dict[str, Table]:
+    """Return the tables as the documented head, and these migrations, would make them."""
+    wanted = {*wanted_nodes(graph, graph.closure([DOCUMENTED_HEAD])), *nodes}
+    state = graph.loader.project_state([node for node in graph.nodes if node in wanted])
+    return live.expected(connection, state, settings.REVISION_APPS)
 
 
 def differences(

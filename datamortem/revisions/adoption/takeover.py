@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from django.apps import apps
 from django.conf import settings
-from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.timezone import now
 
 from datamortem.revisions import live
-from datamortem.revisions.adoption import afterwards, declaring, obstacles, postgresql, sqlite
-from datamortem.revisions.adoption.claim import DOCUMENTED_HEAD, Claim, read_claim
+from datamortem.revisions.adoption import declaring, obstacles, postgresql, sqlite
+from datamortem.revisions.adoption.claim import Claim, read_claim
 from datamortem.revisions.adoption.findings import blocking, quoted
 from datamortem.revisions.adoption.fingerprint import Fingerprint, Say, exact_text, in_steps, take
+from datamortem.revisions.adoption.finishing import ValuesChanged
 from datamortem.revisions.adoption.hashes import PREFIX, is_bcrypt
 from datamortem.revisions.adoption.postgresql import RowsChanged
 from datamortem.revisions.adoption.preflight import examine, orphans
-from datamortem.revisions.adoption.records import apply_foreign, differences, record, wanted_nodes, within
+from datamortem.revisions.adoption.records import (
+    apply_foreign,
+    differences,
+    documented,
+    record,
+    wanted_nodes,
+    within,
+)
 from datamortem.revisions.adoption.report import Done, Found
 from datamortem.revisions.backup import backup
 from datamortem.revisions.errors import RevisionError
@@ -36,6 +45,7 @@ from datamortem.revisions.guard import (
     OLD_VERSIONS,
     old_versions,
     recorded_here,
+    table_names,
 )
 from datamortem.revisions.live import Difference, Level, Table
 
@@ -50,10 +60,6 @@ class CannotAdopt(RevisionError):
     """Something in the database stands in the way. Nothing was changed."""
 
 
-class ValuesChanged(RevisionError):
-    """A fingerprint after the conversion is not the one before."""
-
-
 # Looking --------------------------------------------------------------------------------------
 
 
@@ -61,16 +67,9 @@ def look(connection: BaseDatabaseWrapper, override: str = "") -> Found:
     """Return what the database is and what stands in the way. Reads only. Raises NothingToAdopt."""
     graph = RevisionGraph(connection)
     refuse_unless_old(connection)
-    tables = {
-        name: table
-        for name, table in live.read(connection).items()
-        if table.kind == "table"
-        and not name.startswith("django_")
-        and name not in (OLD_VERSIONS, KEPT_VERSIONS)
-    }
+    tables = old_tables(connection)
     claim = read_claim(connection, graph, tables, override)
-    documented = graph.loader.project_state(wanted_nodes(graph, graph.closure([DOCUMENTED_HEAD])))
-    wanted = within(live.expected(connection, documented, settings.REVISION_APPS), tables)
+    wanted = within(documented(connection, graph), tables)
     rows = _rows(connection, tables)
     large = _large(connection, tables, rows)
     findings = examine(connection, wanted, tables)
@@ -90,6 +89,12 @@ def look(connection: BaseDatabaseWrapper, override: str = "") -> Found:
     )
 
 
+def old_tables(connection: BaseDatabaseWrapper) -> dict[str, Table]:
+    """Return the tables that are there, without those that frameworks keep for themselves."""
+    ours = {"django_migrations", OLD_VERSIONS, KEPT_VERSIONS}
+    return {n: t for n, t in live.read(connection).items() if t.kind == "table" and n not in ours}
+
+
 def refuse_unless_old(connection: BaseDatabaseWrapper) -> None:
     """Raise NothingToAdopt unless the old system owns this database."""
     versions = old_versions(connection)
@@ -98,8 +103,8 @@ def refuse_unless_old(connection: BaseDatabaseWrapper) -> None:
     recorded = recorded_here(connection)
     if recorded:
         raise NothingToAdopt(
-            f"Migrations are recorded here already ({'.'.join(min(recorded))} and others): this is no database "
-            "of the old system, or somebody recorded them by hand. See python manage.py db current"
+            f"Migrations are recorded here already ({'.'.join(min(recorded))} and others): this is no "
+            "database of the old system, or somebody recorded them by hand. See python manage.py db current"
         )
     tables = table_names(connection)
     if not tables & OLD_TABLES and not versions:
@@ -163,25 +168,56 @@ def _on_postgresql(connection: BaseDatabaseWrapper, found: Found, done: Done, sa
             say("Reading the values of large tables; nobody waits for it.")
         snapshot = postgresql.fingerprint_large(connection, large.values(), say)
 
-        def convert(snapshot: postgresql.Snapshot = snapshot) -> None:
-            with whole_transaction(connection), exact_text(connection):
-                apply_foreign(connection, RevisionGraph(connection), found.claim.revisions)
-                with _timed(done):
-                    postgresql.lock(connection, found.tables)
-                    since_read = {
-                        name: postgresql.still_that(connection, table, snapshot)
-                        for name, table in large.items()
-                    }
-                    _convert(connection, found, done, since_read)
-
         try:
             with short_lock_waits(connection):
-                when_free(connection, convert, what="Adoption", before="nothing was changed")
+                when_free(
+                    connection,
+                    partial(_locked, connection, found, done, snapshot),
+                    what="Adoption",
+                    before="nothing was changed",
+                )
             return
         except RowsChanged:
             if attempt == _TRIES:
                 raise
             say("Rows were changed meanwhile: reading again.")
+
+
+def _locked(connection: BaseDatabaseWrapper, found: Found, done: Done, snapshot: postgresql.Snapshot) -> None:
+    """Convert in one transaction on PostgreSQL, after whose locks nothing of large tables is read twice."""
+    large = [found.tables[name] for name in snapshot.fingerprints]
+    since = None
+    try:
+        with whole_transaction(connection), exact_text(connection):
+            apply_foreign(connection, RevisionGraph(connection), found.claim.revisions)
+            since = time.monotonic()
+            postgresql.lock(connection, _to_lock(connection, found))
+            _refuse_another_schema(connection, found)
+            before = {table.name: postgresql.still_that(connection, table, snapshot) for table in large}
+            files = {table.name: postgresql.file_of(connection, table.name) for table in large}
+            _convert(connection, found, done, before)
+            for name, file in files.items():
+                if postgresql.file_of(connection, name) != file:
+                    raise ValuesChanged(f"{name} was rewritten. Everything was rolled back.")
+    finally:
+        if since is not None:
+            done.locked_seconds += time.monotonic() - since
+
+
+def _to_lock(connection: BaseDatabaseWrapper, found: Found) -> list[str]:
+    return [*found.tables, *([OLD_VERSIONS] if found.claim.versions is not None else [])]
+
+
+def _refuse_another_schema(connection: BaseDatabaseWrapper, found: Found) -> None:
+    """Raise CannotAdopt if the old system changed its tables or its claim since they were looked at."""
+    others = (config for config in apps.get_app_configs() if config.label not in settings.REVISION_APPS)
+    made = {m._meta.db_table for config in others for m in config.get_models(include_auto_created=True)}
+    tables = {n: t for n, t in old_tables(connection).items() if n in found.tables or n not in made}
+    if tables != found.tables or old_versions(connection) != found.claim.versions:
+        raise CannotAdopt(
+            "The tables were changed while the adoption was prepared; nothing was changed by it. "
+            "Stop the old system, then try again."
+        )
 
 
 def _on_sqlite(connection: BaseDatabaseWrapper, found: Found, done: Done, say: Say) -> None:
@@ -217,15 +253,14 @@ def _convert(
     graph = RevisionGraph(connection)
     small = {name: table for name, table in found.tables.items() if name not in large}
     done.fingerprints = {**large, **{name: take(connection, table) for name, table in small.items()}}
-    done.recorded = list(record(connection, graph, found.claim.revisions))
-    done.hashes = _prefix_hashes(connection, found)
-    documented = graph.loader.project_state(wanted_nodes(graph, graph.closure([DOCUMENTED_HEAD])))
-    wanted = live.expected(connection, documented, settings.REVISION_APPS)
+    done.recorded = list(record(connection, graph, found.claim.revisions, partial(_now, connection, found)))
+    wanted = documented(connection, graph)
     if connection.vendor == "postgresql":
         done.bridged = list(postgresql.bridge(connection, wanted, found.large))
     else:
         rewritten = set(touched) & large.keys()  # by completing them
         done.bridged = list(declaring.bridge(connection, wanted, found.large))
+    done.hashes = _prefix_hashes(connection, found)
     left = _errors_left(connection, graph, found.claim, wanted)
     if left:
         raise CannotAdopt(
@@ -247,6 +282,11 @@ def _convert(
                 "Everything was rolled back."
             )
     _fence(connection, found, large.values())
+
+
+def _now(connection: BaseDatabaseWrapper, found: Found, statement: str) -> str:
+    """Return what of a statement is executed while everybody waits."""
+    return postgresql.later(statement, found.large)[0] if connection.vendor == "postgresql" else statement
 
 
 def _errors_left(
@@ -273,11 +313,17 @@ def _prefix_hashes(connection: BaseDatabaseWrapper, found: Found) -> int:
     """Put "bcrypt$" before the hashes, without which Django cannot tell their algorithm."""
     if "hashed_password" not in found.tables.get("users", Table("users")).columns:
         return 0
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE users SET hashed_password = '{PREFIX}' || hashed_password"  # noqa: S608
-            f" WHERE {is_bcrypt(connection.vendor)}"
-        )
+    update = (
+        f"UPDATE users SET hashed_password = '{PREFIX}' || hashed_password"  # noqa: S608
+        f" WHERE {is_bcrypt(connection.vendor)}"
+    )
+    resting = (
+        postgresql.resting_triggers(connection, "users")
+        if connection.vendor == "postgresql"
+        else nullcontext()
+    )
+    with resting, connection.cursor() as cursor:
+        cursor.execute(update)
         return int(cursor.rowcount)
 
 
@@ -292,7 +338,8 @@ def _fence(connection: BaseDatabaseWrapper, found: Found, large: Iterable[Finger
             f"CREATE TABLE {KEPT_VERSIONS} (version_num varchar(255), adopted_at_utc {kind} NOT NULL,"
             f" to_confirm text NOT NULL, finished_at_utc {kind})"
         )
-        for version in found.claim.versions or [None]:
+        versions: list[str | None] = [*(found.claim.versions or ())] or [None]
+        for version in versions:
             cursor.execute(
                 f"INSERT INTO {KEPT_VERSIONS} (version_num, adopted_at_utc, to_confirm)"  # noqa: S608
                 " VALUES (%s, %s, %s)",
@@ -305,55 +352,3 @@ def _fence(connection: BaseDatabaseWrapper, found: Found, large: Iterable[Finger
             )
         cursor.execute(f"DELETE FROM {OLD_VERSIONS}")  # noqa: S608
         cursor.execute(f"INSERT INTO {OLD_VERSIONS} (version_num) VALUES (%s)", [FENCE])  # noqa: S608
-
-
-# Finishing ------------------------------------------------------------------------------------
-
-
-def is_unfinished(connection: BaseDatabaseWrapper) -> bool:
-    """Whether a database was taken over, and what is done afterwards was not."""
-    with connection.cursor() as cursor:
-        if KEPT_VERSIONS not in connection.introspection.table_names(cursor):
-            return False
-        cursor.execute(f"SELECT count(*) FROM {KEPT_VERSIONS} WHERE finished_at_utc IS NULL")  # noqa: S608
-        return bool(cursor.fetchone()[0])
-
-
-def finish(connection: BaseDatabaseWrapper, say: Say = lambda text: None) -> None:
-    """Build what large tables lack, read their values once more, and note that this is done.
-
-    Without locks, and as often as needed: what is left is derived from the database. Raises
-    ValuesChanged.
-    """
-    graph = RevisionGraph(connection)
-    recorded = [n for n in graph.nodes if n in (graph.loader.applied_migrations or {}) and n[0] in graph.apps]
-    if connection.vendor == "postgresql":
-        postgresql.finish(connection, differences(connection, graph, recorded), say)
-    else:
-        documented = graph.loader.project_state(wanted_nodes(graph, graph.closure([DOCUMENTED_HEAD])))
-        declaring.finish(connection, live.expected(connection, documented, settings.REVISION_APPS), say)
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT to_confirm FROM {KEPT_VERSIONS} LIMIT 1")  # noqa: S608
-        (kept,) = cursor.fetchone()
-    for each in json.loads(kept):
-        before = Fingerprint(**{**each, "columns": tuple(each["columns"])})
-        _confirm(connection, before, say)
-    with connection.cursor() as cursor:
-        cursor.execute(f"UPDATE {KEPT_VERSIONS} SET finished_at_utc = %s", [now()])  # noqa: S608
-
-
-def _confirm(connection: BaseDatabaseWrapper, before: Fingerprint, say: Say) -> None:
-    """Read a large table once more; rows that came since have higher ids."""
-    say(f"Confirming the values of {before.table}; nobody waits for it.")
-    table = live.read(connection, [before.table])[before.table]
-    where = f"id <= {before.last_id}" if before.last_id is not None else "true"
-    # On SQLite a transaction of Django's keeps writers out, and every step is exact without one.
-    whole = transaction.atomic(using=connection.alias) if connection.vendor == "postgresql" else nullcontext()
-    with whole, exact_text(connection):
-        after = in_steps(connection, table, say, before.columns, where)
-    if (after.rows, after.digest) != (before.rows, before.digest):
-        raise ValuesChanged(
-            f"Values of {before.table} are not what they were before adoption ({before.rows:,} rows then, "
-            f"{after.rows:,} now). If nobody changed them since, restore the backup: "
-            "python manage.py db restore FILE"
-        )

@@ -28,7 +28,7 @@ from django.core.management.commands import migrate as stock  # noqa: E402
 
 from datamortem.management.commands import migrate  # noqa: E402
 from datamortem.revisions import executor  # noqa: E402
-from datamortem.revisions.adoption import postgresql, sqlite, takeover  # noqa: E402
+from datamortem.revisions.adoption import finishing, postgresql, sqlite, takeover  # noqa: E402
 
 
 def main() -> None:
@@ -78,7 +78,7 @@ def _die(point: str, number: str, *, stock_too: bool) -> None:
         "record": (MigrationRecorder, "record_applied", "record_unapplied"),
         "commit": (committing, "apply_migration", "unapply_migration"),
         "fence": (takeover, "_fence"),
-        "finish": (takeover, "finish"),
+        "finish": (finishing, "finish"),
     }
     owner, *names = owners[what]
     counted = count(1)
