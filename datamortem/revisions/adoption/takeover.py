@@ -230,6 +230,7 @@ def _on_sqlite(connection: BaseDatabaseWrapper, found: Found, done: Done, say: S
         with sqlite.write_lock(connection) as touched:
             since = time.monotonic()
             if not large or sqlite.data_version(connection) == version:
+                _refuse_another_schema(connection, found)
                 apply_foreign(connection, RevisionGraph(connection), found.claim.revisions)
                 _convert(connection, found, done, before, touched)
                 break
