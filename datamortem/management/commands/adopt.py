@@ -86,7 +86,7 @@ class Command(BaseCommand):
         if finishing.is_unfinished(connection):
             talk.say("Taken over, but not finished. Go on: python manage.py adopt --yes")
             return
-        talk.say(*lines(connection, takeover.look(connection, override), directory))
+        talk.say(*lines(takeover.look(connection, override), directory))
         talk.out.refuse_loss()
 
     def _take_over(

@@ -16,7 +16,7 @@ from django.utils.timezone import now
 from datamortem.revisions import live
 from datamortem.revisions.adoption import afterwards, declaring
 from datamortem.revisions.adoption.fingerprint import Fingerprint, Say, exact_text, in_steps
-from datamortem.revisions.adoption.records import documented, within
+from datamortem.revisions.adoption.records import documented_nodes, expected_of, within
 from datamortem.revisions.errors import RevisionError
 from datamortem.revisions.graph import RevisionGraph
 from datamortem.revisions.guard import KEPT_VERSIONS, recorded_here
@@ -50,7 +50,8 @@ def finish(connection: BaseDatabaseWrapper, say: Say = lambda text: None) -> Non
         tables = [before.table for before in large]
         afterwards.complete(connection, tables, partial(_to_come, connection), say)
     else:
-        declaring.finish(connection, documented(connection, RevisionGraph(connection)), say)
+        graph = RevisionGraph(connection)
+        declaring.finish(connection, expected_of(connection, graph, documented_nodes(graph)), say)
     for before in large:
         _confirm(connection, before, say)
     with connection.cursor() as cursor:
@@ -60,8 +61,8 @@ def finish(connection: BaseDatabaseWrapper, say: Say = lambda text: None) -> Non
 def _to_come(connection: BaseDatabaseWrapper) -> list[Difference]:
     """Return how what is there differs from what the recorded migrations or the documented head make."""
     graph, actual = RevisionGraph(connection), live.read(connection)
-    recorded = recorded_here(connection) & set(graph.nodes)
-    return live.compare(connection.vendor, within(documented(connection, graph, recorded), actual), actual)
+    nodes = recorded_here(connection) | documented_nodes(graph)
+    return live.compare(connection.vendor, within(expected_of(connection, graph, nodes), actual), actual)
 
 
 def _confirm(connection: BaseDatabaseWrapper, before: Fingerprint, say: Say) -> None:

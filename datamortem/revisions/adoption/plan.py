@@ -6,27 +6,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from django.db.backends.base.base import BaseDatabaseWrapper
-
 from datamortem.revisions.adoption.findings import blocking
-from datamortem.revisions.adoption.records import outlook
+from datamortem.revisions.adoption.records import LATER_DEFAULTS
 from datamortem.revisions.adoption.report import Found
-from datamortem.revisions.graph import RevisionGraph
-from datamortem.revisions.live import Level
+from datamortem.revisions.live import Level, Table
 
 #: How many missing parts of a migration are named.
 _SHOWN: Final = 6
 
 
-def lines(connection: BaseDatabaseWrapper, found: Found, directory: Path) -> Iterator[str]:
+def lines(found: Found, directory: Path) -> Iterator[str]:
     """Yield the plan, line by line."""
-    graph = RevisionGraph(connection)
     yield "What is there"
-    yield from _there(graph, found)
+    yield from _there(found)
     yield "What would be done"
     yield f"  backup to {directory}"
-    for node, revision, missing in outlook(connection, graph, found.claim.revisions):
-        name = f"{'.'.join(node)} ({revision or 'baseline'})"
+    for node, missing in found.migrations.items():
+        name = f"{'.'.join(node)} ({found.graph.of_node.get(node) or 'baseline'})"
         yield f"  {name}: {_completed(missing) if missing else 'record'}"
     yield from _conversions(found)
     yield "  users: put bcrypt$ before the password hashes"
@@ -51,18 +47,17 @@ def lines(connection: BaseDatabaseWrapper, found: Found, directory: Path) -> Ite
         yield "Nothing was written. To do it: python manage.py adopt --yes"
 
 
-def _there(graph: RevisionGraph, found: Found) -> Iterator[str]:
+def _there(found: Found) -> Iterator[str]:
     claim = found.claim
     yield from (f"  {reason}" for reason in claim.reasons)
-    yield f"  taken as: {', '.join(r.id for r in graph.tips(claim.revisions)) or 'base'}"
+    yield f"  taken as: {', '.join(r.id for r in found.graph.tips(claim.revisions)) or 'base'}"
     if claim.later:
         later = ", ".join(sorted(claim.later))
         yield f"  later revisions of the old system, whose tables and columns are kept: {later}"
     yield from (f"  {name}: {count:,} rows" for name, count in sorted(found.rows.items()))
-    untrue = [d for d in found.differences if d.level is Level.ERROR]
-    if untrue:
+    if found.untrue:
         yield "  not as claimed (it would be completed, or adoption refused):"
-        yield from (f"    {difference.table}: {difference.what}" for difference in untrue)
+        yield from (f"    {difference.table}: {difference.what}" for difference in found.untrue)
 
 
 def _completed(missing: list[str]) -> str:
@@ -71,6 +66,9 @@ def _completed(missing: list[str]) -> str:
 
 
 def _conversions(found: Found) -> Iterator[str]:
+    for (table, column), default in LATER_DEFAULTS.items():
+        if found.tables.get(table, Table(table)).columns.get(column):
+            yield f"  {table}: {column} belongs to a later version and gets its default {default}"
     for difference in found.conversions:
         if difference.level is Level.BRIDGE:
             count = len(difference.statements)

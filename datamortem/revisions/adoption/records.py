@@ -71,18 +71,22 @@ def record(
     connection: BaseDatabaseWrapper,
     graph: RevisionGraph,
     revisions: Collection[str],
+    incomplete: Collection[Node],
     now: Callable[[str], str] = lambda statement: statement,
 ) -> Iterator[Recorded]:
-    """Complete and record our migrations, oldest first. Their operations look at what is there.
+    """Record our migrations, oldest first, and complete those of which parts are missing (`outlook`).
 
     `now` is given each statement that changes the schema, and returns what of it is to be executed.
     """
     recorder = MigrationRecorder(connection)
     state = graph.loader.project_state(foreign_nodes(graph, revisions))
     for node in wanted_nodes(graph, revisions):
-        migration = graph.migrations.nodes[node]
-        with _statements(connection, now) as done, connection.schema_editor(atomic=False) as editor:
-            state = migration.apply(state, editor)
+        migration, done = graph.migrations.nodes[node], []
+        if node in incomplete:
+            with _statements(connection, now) as done, connection.schema_editor(atomic=False) as editor:
+                state = migration.apply(state, editor)
+        else:
+            state = migration.mutate_state(state, preserve=False)
         recorder.record_applied(*node)
         yield Recorded(node, graph.of_node.get(node, ""), tuple(done))
 
@@ -113,37 +117,35 @@ def _statements(connection: BaseDatabaseWrapper, now: Callable[[str], str]) -> I
 
 def outlook(
     connection: BaseDatabaseWrapper, graph: RevisionGraph, revisions: Collection[str]
-) -> Iterator[tuple[Node, str, list[str]]]:
-    """Yield our migrations that would be recorded, their revisions, and the parts that are missing."""
+) -> dict[Node, list[str]]:
+    """Return our migrations that would be recorded, in order, and the parts that are missing of each."""
+    found: dict[Node, list[str]] = {}
     editor = connection.schema_editor(collect_sql=True)  # never entered: it only looks
     state = graph.loader.project_state(foreign_nodes(graph, revisions))
     for node in wanted_nodes(graph, revisions):
-        missing: list[str] = []
+        missing = found[node] = []
         for operation in graph.migrations.nodes[node].operations:
             before = state.clone()
             operation.state_forwards(node[0], state)
             if isinstance(operation, CreateModelIfMissing | AddFieldIfMissing):
                 present = operation.present(node[0], editor, before, state)
                 missing += sorted(present.wanted - present.found)
-        yield node, graph.of_node.get(node, ""), missing
+            else:
+                missing.append(operation.describe())  # which says nothing of what is there
+    return found
 
 
-def documented(
-    connection: BaseDatabaseWrapper, graph: RevisionGraph, nodes: Iterable[Node] = ()
+def expected_of(
+    connection: BaseDatabaseWrapper, graph: RevisionGraph, nodes: Collection[Node]
 ) -> dict[str, Table]:
-    """Return the tables as the documented head, and these migrations, would make them."""
-    wanted = {*wanted_nodes(graph, graph.closure([DOCUMENTED_HEAD])), *nodes}
-    state = graph.loader.project_state([node for node in graph.nodes if node in wanted])
+    """Return the tables as these migrations would make them."""
+    state = graph.loader.project_state([node for node in graph.nodes if node in nodes])
     return live.expected(connection, state, settings.REVISION_APPS)
 
 
-def differences(
-    connection: BaseDatabaseWrapper, graph: RevisionGraph, nodes: Collection[Node]
-) -> list[live.Difference]:
-    """Return how the tables differ from what these migrations would have made."""
-    state = graph.loader.project_state(list(nodes))
-    wanted = live.expected(connection, state, settings.REVISION_APPS)
-    return live.compare(connection.vendor, wanted, live.read(connection))
+def documented_nodes(graph: RevisionGraph) -> set[Node]:
+    """Return our migrations up to the documented head."""
+    return set(wanted_nodes(graph, graph.closure([DOCUMENTED_HEAD])))
 
 
 def within(wanted: Mapping[str, Table], actual: Mapping[str, Table]) -> dict[str, Table]:

@@ -10,8 +10,9 @@ from typing import Any
 from datamortem.revisions.adoption.claim import Claim
 from datamortem.revisions.adoption.findings import Finding
 from datamortem.revisions.adoption.fingerprint import Fingerprint
-from datamortem.revisions.adoption.records import Recorded
+from datamortem.revisions.adoption.records import LATER_DEFAULTS, Recorded
 from datamortem.revisions.backup import Backup
+from datamortem.revisions.graph import Node, RevisionGraph
 from datamortem.revisions.live import Difference, Level, Table
 
 
@@ -19,19 +20,33 @@ from datamortem.revisions.live import Difference, Level, Table
 class Found:
     """What was found, before anything is done."""
 
+    graph: RevisionGraph
     claim: Claim
     tables: dict[str, Table]
     rows: dict[str, int]
     large: set[str]
-    #: What the documented head would have, of what is there.
-    wanted: dict[str, Table]
+    #: What the claimed revisions would have made, and what the documented head.
+    claimed: dict[str, Table]
+    documented: dict[str, Table]
     #: Against the claimed revisions.
     differences: list[Difference]
     #: Against the documented head, of what is there.
     conversions: list[Difference]
+    #: Our migrations that are to be recorded, and the parts that are missing of each.
+    migrations: dict[Node, list[str]]
     findings: list[Finding]
     unknown_tables: list[str]
     sessions: list[str]
+
+    @property
+    def untrue(self) -> list[Difference]:
+        """What the claim says and is not so."""
+        return [
+            difference
+            for difference in self.differences
+            if difference.level is Level.ERROR
+            and not any((difference.table, column) in LATER_DEFAULTS for column in difference.columns)
+        ]
 
     @property
     def kept(self) -> list[str]:
@@ -75,7 +90,7 @@ class Done:
             "later_revisions": sorted(claim.later),
             "reasons": claim.reasons,
             "rows_found": self.found.rows,
-            "untrue_claims": [str(d) for d in self.found.differences if d.level is Level.ERROR],
+            "untrue_claims": [str(difference) for difference in self.found.untrue],
             "findings": [str(finding) for finding in self.found.findings],
             "kept": self.found.kept,
             "sessions": self.found.sessions,

@@ -18,7 +18,7 @@ from django.utils.timezone import now
 
 from datamortem.revisions import live
 from datamortem.revisions.adoption import declaring, obstacles, postgresql, sqlite
-from datamortem.revisions.adoption.claim import Claim, read_claim
+from datamortem.revisions.adoption.claim import read_claim
 from datamortem.revisions.adoption.findings import blocking, quoted
 from datamortem.revisions.adoption.fingerprint import Fingerprint, Say, exact_text, in_steps, take
 from datamortem.revisions.adoption.finishing import ValuesChanged
@@ -27,8 +27,9 @@ from datamortem.revisions.adoption.postgresql import RowsChanged
 from datamortem.revisions.adoption.preflight import examine, orphans
 from datamortem.revisions.adoption.records import (
     apply_foreign,
-    differences,
-    documented,
+    documented_nodes,
+    expected_of,
+    outlook,
     record,
     wanted_nodes,
     within,
@@ -69,23 +70,28 @@ def look(connection: BaseDatabaseWrapper, override: str = "") -> Found:
     refuse_unless_old(connection)
     tables = old_tables(connection)
     claim = read_claim(connection, graph, tables, override)
-    wanted = within(documented(connection, graph), tables)
+    documented = expected_of(connection, graph, documented_nodes(graph))
+    claimed = expected_of(connection, graph, wanted_nodes(graph, claim.revisions))
+    wanted = within(documented, tables)
     rows = _rows(connection, tables)
     large = _large(connection, tables, rows)
     findings = examine(connection, wanted, tables)
     if connection.vendor == "postgresql":
         findings += obstacles.obstacles(connection, wanted, tables, large)
     return Found(
-        claim,
-        tables,
-        rows,
-        large,
-        wanted,
-        differences(connection, graph, wanted_nodes(graph, claim.revisions)),
-        live.compare(connection.vendor, wanted, tables),
-        sorted(findings, key=lambda finding: not finding.blocking),
-        sorted(tables.keys() - wanted.keys()),
-        postgresql.sessions(connection) if connection.vendor == "postgresql" else [],
+        graph=graph,
+        claim=claim,
+        tables=tables,
+        rows=rows,
+        large=large,
+        claimed=claimed,
+        documented=documented,
+        differences=live.compare(connection.vendor, claimed, tables),
+        conversions=live.compare(connection.vendor, wanted, tables),
+        migrations=outlook(connection, graph, claim.revisions),
+        findings=sorted(findings, key=lambda finding: not finding.blocking),
+        unknown_tables=sorted(tables.keys() - wanted.keys()),
+        sessions=postgresql.sessions(connection) if connection.vendor == "postgresql" else [],
     )
 
 
@@ -189,7 +195,7 @@ def _locked(connection: BaseDatabaseWrapper, found: Found, done: Done, snapshot:
     since = None
     try:
         with whole_transaction(connection), exact_text(connection):
-            apply_foreign(connection, RevisionGraph(connection), found.claim.revisions)
+            apply_foreign(connection, found.graph, found.claim.revisions)
             since = time.monotonic()
             postgresql.lock(connection, _to_lock(connection, found))
             _refuse_another_schema(connection, found)
@@ -231,7 +237,7 @@ def _on_sqlite(connection: BaseDatabaseWrapper, found: Found, done: Done, say: S
             since = time.monotonic()
             if not large or sqlite.data_version(connection) == version:
                 _refuse_another_schema(connection, found)
-                apply_foreign(connection, RevisionGraph(connection), found.claim.revisions)
+                apply_foreign(connection, found.graph, found.claim.revisions)
                 _convert(connection, found, done, before, touched)
                 break
         if attempt == _TRIES:
@@ -251,28 +257,28 @@ def _convert(
     touched: Collection[str] = (),
 ) -> None:
     """Convert, record, verify and fence, inside the transaction and under the locks."""
-    graph = RevisionGraph(connection)
     small = {name: table for name, table in found.tables.items() if name not in large}
     done.fingerprints = {**large, **{name: take(connection, table) for name, table in small.items()}}
-    done.recorded = list(record(connection, graph, found.claim.revisions, partial(_now, connection, found)))
-    wanted = documented(connection, graph)
+    incomplete = [node for node, missing in found.migrations.items() if missing]
+    now_of = partial(_now, connection, found)
+    done.recorded = list(record(connection, found.graph, found.claim.revisions, incomplete, now_of))
     if connection.vendor == "postgresql":
-        done.bridged = list(postgresql.bridge(connection, wanted, found.large))
+        done.bridged = list(postgresql.bridge(connection, found.documented, found.large))
     else:
         rewritten = set(touched) & large.keys()  # by completing them
-        done.bridged = list(declaring.bridge(connection, wanted, found.large))
+        done.bridged = list(declaring.bridge(connection, found.documented, found.large))
     done.hashes = _prefix_hashes(connection, found)
-    left = _errors_left(connection, graph, found.claim, wanted)
+    now_there = live.read(connection)
+    left = _errors_left(connection, found, now_there)
     if left:
         raise CannotAdopt(
             "This cannot be converted; everything was rolled back:\n"
             + "\n".join(f"  {difference} What to do: {difference.remedy}" for difference in left)
         )
-    now_there = live.read(connection)
     if connection.vendor == "postgresql":
         rewritten = set()
         connection.check_constraints()
-    elif lost := orphans(connection, wanted, now_there):
+    elif lost := orphans(connection, found.documented, now_there):
         raise CannotAdopt("\n".join(map(str, lost)))
     for name in [*small, *rewritten]:
         before = done.fingerprints[name]
@@ -290,20 +296,16 @@ def _now(connection: BaseDatabaseWrapper, found: Found, statement: str) -> str:
     return postgresql.later(statement, found.large)[0] if connection.vendor == "postgresql" else statement
 
 
-def _errors_left(
-    connection: BaseDatabaseWrapper, graph: RevisionGraph, claim: Claim, wanted: Mapping[str, Table]
-) -> list[Difference]:
+def _errors_left(connection: BaseDatabaseWrapper, found: Found, there: dict[str, Table]) -> list[Difference]:
     """Return what cannot be converted, of the claimed revisions and of what is there of later ones."""
-    state = graph.loader.project_state(wanted_nodes(graph, claim.revisions))
-    claimed, there = live.expected(connection, state, settings.REVISION_APPS), live.read(connection)
-    ahead = _columns(wanted) - _columns(claimed)
-    found = [
+    ahead = _columns(found.documented) - _columns(found.claimed)
+    left = [
         difference
-        for difference in live.compare(connection.vendor, claimed, there)
+        for difference in live.compare(connection.vendor, found.claimed, there)
         if not any((difference.table, column) in ahead for column in difference.columns)
     ]
-    found += live.compare(connection.vendor, within(wanted, there), there)
-    return [difference for difference in dict.fromkeys(found) if difference.level is Level.ERROR]
+    left += live.compare(connection.vendor, within(found.documented, there), there)
+    return [difference for difference in dict.fromkeys(left) if difference.level is Level.ERROR]
 
 
 def _columns(tables: Mapping[str, Table]) -> set[tuple[str, str]]:
