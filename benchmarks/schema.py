@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterator
 from statistics import median
 
-import psycopg
 from django.db import connection
 
 from benchmarks.installation import timed
 from datamortem.tests.revisions import legacy
+from datamortem.tests.revisions.old_postgresql import grow
 from datamortem.tests.revisions.processes import Ended, Process
 from datamortem.tests.revisions.scratch import Scratch, scratch_database
 from datamortem.tests.revisions.sessions import Repeated
@@ -85,23 +85,10 @@ def _large(rows: int) -> Iterator[str]:
     with scratch_database() as scratch:
         if not legacy.fill(scratch, LARGE):
             return
-        _grow(scratch, rows)
+        grow(scratch, rows)
         yield f"events: {rows:,} rows"
         for command in (("adopt", "--yes"), ("db", "upgrade")):
             yield from _in_use(scratch, command)
-
-
-def _grow(scratch: Scratch, rows: int) -> None:
-    with psycopg.connect(scratch.url, autocommit=True) as session:
-        session.execute(
-            "INSERT INTO events (ts, source, message, host, score, case_id, created_at_utc)"
-            " SELECT '2025-10-26T00:30:00Z', 'log', 'event number ' || n || ' ' || md5(n::text),"
-            " 'host-' || n %% 100, n %% 10, (SELECT min(case_id) FROM cases),"
-            " timestamp '2025-10-26' + n * interval '1 millisecond'"
-            " FROM generate_series(1, %s) n",
-            [rows],
-        )
-        session.execute("VACUUM ANALYZE events")
 
 
 def _in_use(scratch: Scratch, command: tuple[str, ...]) -> Iterator[str]:

@@ -62,6 +62,20 @@ def opened(scratch: Scratch) -> Iterator[psycopg.Connection]:
         yield session
 
 
+def grow(scratch: Scratch, events: int) -> None:
+    """Give `events` of a sample that many more rows."""
+    with opened(scratch) as session:
+        session.execute(
+            "INSERT INTO events (ts, source, message, host, score, case_id, created_at_utc)"
+            " SELECT '2025-10-26T00:30:00Z', 'log', 'event number ' || n || ' ' || md5(n::text),"
+            " 'host-' || n %% 100, n %% 10, (SELECT min(case_id) FROM cases),"
+            " timestamp '2025-10-26' + n * interval '1 millisecond'"
+            " FROM generate_series(1, %s) n",
+            [events],
+        )
+        session.execute("VACUUM ANALYZE events")
+
+
 def values(scratch: Scratch) -> Values:
     """Return every value of every table, as text; times with and without zone alike, as UTC."""
     found: Values = {}
