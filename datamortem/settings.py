@@ -160,6 +160,8 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
     }
 elif _database["ENGINE"] == "django.db.backends.postgresql":
+    # A server that does not answer is said so within seconds, not minutes.
+    _database["OPTIONS"] = {"connect_timeout": 10, **_database.get("OPTIONS", {})}
     _database["CONN_MAX_AGE"] = 60
     _database["CONN_HEALTH_CHECKS"] = True
 else:
