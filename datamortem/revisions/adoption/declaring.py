@@ -37,7 +37,7 @@ Done = tuple[Difference, tuple[str, ...]]
 def bridge(connection: BaseDatabaseWrapper, wanted: Mapping[str, Table], large: set[str]) -> Iterator[Done]:
     """Give the tables Django's declarations; yield what was done. Inside the caller's transaction.
 
-    The times of large tables are left for `finish`. Raises RowsInTheWay and Unfit.
+    The times and the indexes of large tables are left for `finish`. Raises RowsInTheWay and Unfit.
     """
     actual = live.read(connection)
     expected = within(wanted, actual)
@@ -46,6 +46,8 @@ def bridge(connection: BaseDatabaseWrapper, wanted: Mapping[str, Table], large: 
             yield from _plain_times(cursor, expected[name])
         yield from _declare_all(cursor, expected, actual)
         for difference in live.compare("sqlite", expected, live.read(connection)):
+            if difference.table in large and difference.level is not Level.ERROR:
+                continue
             for statement in difference.statements:  # indexes
                 cursor.execute(statement)
             if difference.statements:
@@ -53,8 +55,15 @@ def bridge(connection: BaseDatabaseWrapper, wanted: Mapping[str, Table], large: 
 
 
 def finish(connection: BaseDatabaseWrapper, wanted: Mapping[str, Table], say: Say) -> None:
-    """Write the times of large tables as Django does, a few rows at a time. Outside of a transaction."""
-    for name, table in within(wanted, live.read(connection)).items():
+    """Do what `bridge` left, in steps of which each takes little. Outside of a transaction."""
+    actual = live.read(connection)
+    expected = within(wanted, actual)
+    with connection.cursor() as cursor:
+        for difference in live.compare("sqlite", expected, actual):
+            for statement in difference.statements:
+                say(f"  {difference.table}: {difference.what}")
+                cursor.execute(statement)
+    for name, table in expected.items():
         condition = _odd_seconds(table)
         if not condition or table.primary_key != ("id",):
             continue

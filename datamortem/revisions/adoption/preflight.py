@@ -11,7 +11,7 @@ PostgreSQL the times of every table once. Nothing is locked.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -74,11 +74,13 @@ def examine(connection: BaseDatabaseWrapper, wanted: Tables, actual: Tables) -> 
     return sorted(found, key=lambda finding: not finding.blocking)
 
 
-def orphans(connection: BaseDatabaseWrapper, wanted: Tables, actual: Tables) -> list[Finding]:
-    """Return rows that name a row which is not there, by foreign keys nobody guarantees."""
+def orphans(
+    connection: BaseDatabaseWrapper, wanted: Tables, actual: Tables, of: Collection[str]
+) -> list[Finding]:
+    """Return rows of some tables that name a row which is not there, by keys that nobody guarantees."""
     with _querying(connection) as query:
         checks = _orphans(connection.vendor, within(wanted, actual), actual)
-        return [finding for check in checks if (finding := _found(query, check, actual))]
+        return [found for check in checks if check.table in of and (found := _found(query, check, actual))]
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from django.utils.timezone import now
 from datamortem.revisions import live
 from datamortem.revisions.adoption import declaring, obstacles, postgresql, sqlite
 from datamortem.revisions.adoption.claim import read_claim
-from datamortem.revisions.adoption.findings import blocking, quoted
+from datamortem.revisions.adoption.findings import Finding, blocking, quoted
 from datamortem.revisions.adoption.fingerprint import Fingerprint, Say, exact_text, in_steps, take
 from datamortem.revisions.adoption.finishing import ValuesChanged
 from datamortem.revisions.adoption.hashes import PREFIX, is_bcrypt
@@ -233,6 +233,7 @@ def _on_sqlite(connection: BaseDatabaseWrapper, found: Found, done: Done, say: S
             say("Reading the values of large tables; nobody waits for it.")
         version = sqlite.data_version(connection)
         before = {name: in_steps(connection, table, say) for name, table in large.items()}
+        _refuse_orphans(orphans(connection, found.documented, found.tables, large))
         with sqlite.write_lock(connection) as touched:
             since = time.monotonic()
             if not large or sqlite.data_version(connection) == version:
@@ -247,6 +248,11 @@ def _on_sqlite(connection: BaseDatabaseWrapper, found: Found, done: Done, say: S
             )
         say("The database was changed meanwhile: reading again.")
     done.locked_seconds = time.monotonic() - since
+
+
+def _refuse_orphans(found: list[Finding]) -> None:
+    if found:
+        raise CannotAdopt("Rows stand in the way; nothing was changed:\n" + "\n".join(map(str, found)))
 
 
 def _convert(
@@ -278,8 +284,8 @@ def _convert(
     if connection.vendor == "postgresql":
         rewritten = set()
         connection.check_constraints()
-    elif lost := orphans(connection, found.documented, now_there):
-        raise CannotAdopt("\n".join(map(str, lost)))
+    else:
+        _refuse_orphans(orphans(connection, found.documented, now_there, now_there.keys() - large.keys()))
     for name in [*small, *rewritten]:
         before = done.fingerprints[name]
         after = take(connection, now_there[name], before.columns)
