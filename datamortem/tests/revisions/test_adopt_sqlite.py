@@ -438,8 +438,11 @@ def _write_once(path: str) -> None:
 
 
 @pytest.mark.schema
-def test_an_adoption_killed_at_any_moment_leaves_the_old_state_or_the_new_one(scratch: Scratch) -> None:
-    load(scratch, "ev3a", [MANY.format(rows=300_000)])
+@pytest.mark.parametrize("many", [1, 300_000])
+def test_an_adoption_killed_at_any_moment_leaves_the_old_state_or_the_new_one(
+    scratch: Scratch, many: int
+) -> None:
+    load(scratch, "ev3a", [MANY.format(rows=many)])
     whole = path_of(scratch).read_bytes()
     before, untouched = values(scratch), dump(scratch)
     took = time.monotonic()
