@@ -30,7 +30,10 @@ from datamortem.revisions.lock import hold_until_commit
 from datamortem.revisions.output import note
 
 _StockExecutor: Any = MigrationExecutor  # whose plan is a list in truth, and a sequence in the type stubs
-#: How long one statement waits for a table, in milliseconds.
+#: How long one statement waits for a table, in milliseconds. More than the server's deadlock_timeout (1 s):
+#: a steady writer that checks a foreign key (child, then parent) against a migration that has the parent
+#: and wants the child is a deadlock at each attempt, which then ends one of the two; less, and the
+#: migration would give way to it for ever.
 LOCK_TIMEOUT: Final = 1500
 #: How often a migration is tried, with pauses (seconds) of 0.5, 1, 2, 4, 5, 5 … between.
 ATTEMPTS: Final = 12

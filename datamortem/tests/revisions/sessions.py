@@ -36,6 +36,8 @@ class Repeated:
         #: When each was done (time.monotonic), and how long it took in seconds.
         self.done: list[tuple[float, float]] = []
         self.error: psycopg.Error | None = None
+        #: How often the server ended one to resolve a deadlock.
+        self.deadlocks = 0
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -67,7 +69,11 @@ class Repeated:
                     if self._stop.wait(0.005):
                         return
                     start = time.monotonic()
-                    session.execute(self._statement.replace("{n}", str(number)).encode())
+                    try:
+                        session.execute(self._statement.replace("{n}", str(number)).encode())
+                    except psycopg.errors.DeadlockDetected:
+                        self.deadlocks += 1
+                        continue
                     self.done.append((time.monotonic(), time.monotonic() - start))
         except psycopg.Error as error:
             self.error = error

@@ -73,7 +73,7 @@ def test_the_longest_stall_of_a_writer_while_a_change_waits_for_a_reader(
     with capsys.disabled():
         sys.stdout.write(
             f"\n  {command[1]} behind a reader of {left - came:.0f} s: {len(writer.done)} rows written,"
-            f" longest stall {writer.longest_stall:.2f} s\n"
+            f" longest stall {writer.longest_stall:.2f} s, {writer.deadlocks} ended by deadlocks\n"
         )
 
 
