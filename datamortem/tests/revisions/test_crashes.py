@@ -281,6 +281,7 @@ def test_an_adoption_killed_at_each_stage_is_none_or_is_finished(scratch: Scratc
             assert killing.survive(start, ADOPT), point
 
 
+@pytest.mark.schema
 def test_an_adoption_killed_before_its_commit_never_happened(scratch: Scratch) -> None:
     killing = KillingAdoption(scratch, ADOPTION)
 
@@ -298,6 +299,7 @@ _SLOW_COMMIT = """
 """
 
 
+@pytest.mark.schema
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has no server that outlives a process")
 def test_a_migrator_waits_for_the_commit_that_the_server_does_for_a_killed_one(
     scratch: Scratch,
