@@ -9,16 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, connections
 from django.utils.timezone import now
 
 from datamortem.common.errors import DomainError
+from datamortem.revisions import arguments
 from datamortem.revisions.adoption import finishing, sqlite, takeover
 from datamortem.revisions.adoption.plan import lines
 from datamortem.revisions.adoption.postgresql import unhurried
-from datamortem.revisions.lock import WAIT, migration_lock
+from datamortem.revisions.lock import migration_lock
 from datamortem.revisions.output import Talk, talk_of
 
 _EPILOG: Final = """\
@@ -58,15 +58,9 @@ class Command(BaseCommand):
             metavar="REV",
             help="the revision the database has, instead of what alembic_version says",
         )
-        parser.add_argument("--backup-dir", type=Path, default=settings.BACKUP_ROOT, metavar="DIR")
+        arguments.backup_dir(parser)
         parser.add_argument("--report", type=Path, metavar="FILE", help="write what was done as JSON")
-        parser.add_argument(
-            "--lock-wait",
-            type=float,
-            default=WAIT,
-            metavar="SECONDS",
-            help=f"how long to wait for another process that changes the schema ({WAIT:g})",
-        )
+        arguments.lock_wait(parser)
 
     def handle(self, *args: Any, database: str, yes: bool, override: str, **options: Any) -> None:
         """Plan, or take over and finish."""
@@ -77,7 +71,7 @@ class Command(BaseCommand):
                 sqlite.connect(connection)
                 self._take_over(connection, talk, override, **options)
             else:
-                with sqlite.as_it_is(connection):
+                with _explained(connection, "Nothing was changed."), sqlite.as_it_is(connection):
                     self._plan(connection, talk, override, options["backup_dir"])
         except DomainError as refusal:
             raise CommandError(refusal.detail) from refusal
@@ -104,11 +98,12 @@ class Command(BaseCommand):
             _refuse_unwritable(report)
         with migration_lock(connection, wait=lock_wait, doing="adopt"), unhurried(connection):
             done = None
-            if not finishing.is_unfinished(connection):
-                with _explained(connection, "Everything was rolled back; nothing was changed."):
+            with _explained(connection, "Everything was rolled back; nothing was changed."):
+                if not finishing.is_unfinished(connection):
                     done = takeover.take_over(
                         connection, override=override, directory=backup_dir, say=talk.say
                     )
+            if done:
                 talk.say("Taken over:", *done.lines())
                 _write(report, done.as_data(), talk)
             with _explained(connection, "The database is taken over. Go on: python manage.py adopt --yes"):

@@ -19,7 +19,7 @@ from datamortem.revisions.adoption.fingerprint import Fingerprint, Say, exact_te
 from datamortem.revisions.adoption.records import documented_nodes, expected_of, within
 from datamortem.revisions.errors import RevisionError
 from datamortem.revisions.graph import RevisionGraph
-from datamortem.revisions.guard import KEPT_VERSIONS, recorded_here
+from datamortem.revisions.guard import FENCE, KEPT_VERSIONS, old_versions, recorded_here, table_names
 from datamortem.revisions.live import Difference
 
 
@@ -29,9 +29,9 @@ class ValuesChanged(RevisionError):
 
 def is_unfinished(connection: BaseDatabaseWrapper) -> bool:
     """Whether a database was taken over, and what is done afterwards was not."""
+    if old_versions(connection) != [FENCE] or KEPT_VERSIONS not in table_names(connection):
+        return False
     with connection.cursor() as cursor:
-        if KEPT_VERSIONS not in connection.introspection.table_names(cursor):
-            return False
         cursor.execute(f"SELECT count(*) FROM {KEPT_VERSIONS} WHERE finished_at_utc IS NULL")  # noqa: S608
         return bool(cursor.fetchone()[0])
 

@@ -22,7 +22,7 @@ from datamortem.revisions.adoption.findings import quoted
 from datamortem.revisions.adoption.fingerprint import Fingerprint, Say, exact_text, in_steps, take
 from datamortem.revisions.adoption.records import LATER_DEFAULTS, within
 from datamortem.revisions.errors import RevisionError
-from datamortem.revisions.live import Difference, Level, Part, Table
+from datamortem.revisions.live import Difference, Level, Table
 
 #: Bytes of a table's rows from which it is large: some 200,000 events.
 LARGE: Final = 64 * 1024**2
@@ -102,6 +102,13 @@ def lock(connection: BaseDatabaseWrapper, names: Iterable[str]) -> None:
             cursor.execute(f"LOCK TABLE {listed} IN ACCESS EXCLUSIVE MODE")
 
 
+def drop_broken(connection: BaseDatabaseWrapper, tables: Iterable[Table]) -> None:
+    """Drop indexes that were not built to their end; they serve nobody, and are built afterwards."""
+    with connection.cursor() as cursor:
+        for index in (index for table in tables for index in table.indexes if not index.valid):
+            cursor.execute(f"DROP INDEX {quoted(index.name)}")
+
+
 def still_that(connection: BaseDatabaseWrapper, table: Table, snapshot: Snapshot) -> Fingerprint:
     """Return the fingerprint of a locked large table, reading only rows written since the snapshot.
 
@@ -163,18 +170,11 @@ def bridge(
                 what = f"{column} belongs to a later version and gets its default {default}"
                 yield Difference(Level.BRIDGE, table, what, ""), (statement,)
         for difference in live.compare("postgresql", within(wanted, actual), actual):
-            statements = tuple(filter(None, (_now(s, difference, large) for s in difference.statements)))
+            statements = tuple(filter(None, (later(s, large)[0] for s in difference.statements)))
             for statement in statements:
                 cursor.execute(statement)
             if statements:
                 yield difference, statements
-
-
-def _now(statement: str, difference: Difference, large: Collection[str]) -> str:
-    if difference.table in large and difference.part is Part.INDEX:
-        # One that was not built to its end serves nobody, and is built afterwards.
-        statement = statement.replace("REINDEX INDEX ", "DROP INDEX ", 1)
-    return later(statement, large)[0]
 
 
 @contextmanager

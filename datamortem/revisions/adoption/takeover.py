@@ -201,6 +201,7 @@ def _locked(connection: BaseDatabaseWrapper, found: Found, done: Done, snapshot:
             _refuse_another_schema(connection, found)
             before = {table.name: postgresql.still_that(connection, table, snapshot) for table in large}
             files = {table.name: postgresql.file_of(connection, table.name) for table in large}
+            postgresql.drop_broken(connection, large)
             _convert(connection, found, done, before)
             for name, file in files.items():
                 if postgresql.file_of(connection, name) != file:

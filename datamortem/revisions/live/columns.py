@@ -165,7 +165,7 @@ def _identity(table: str, found: Column) -> tuple[str, ...]:
         f"greatest(coalesce(max({quoted(found.name)}), 0) + 1, {given}), false) FROM {quoted(table)}"
     )
     before = [f"ALTER SEQUENCE {old} OWNED BY NONE"] if old and found.owns_sequence else []
-    after = [f"DROP SEQUENCE {old}"] if old and found.owns_sequence else []
+    after = [f"DROP SEQUENCE {old}"] if old and found.owns_sequence and not found.shares_sequence else []
     return (
         f"{alter} DROP DEFAULT",
         *before,

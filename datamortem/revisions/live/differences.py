@@ -25,6 +25,7 @@ def compare(vendor: str, expected: Mapping[str, Table], actual: Mapping[str, Tab
         for keys in (table.uniques, table.indexes, table.foreign_keys, table.checks)
         for key in keys
     }
+    taken |= {name for table in actual.values() for name in (table.name, table.primary_key_name)}
     return [
         difference
         for name in sorted(expected)

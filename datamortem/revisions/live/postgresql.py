@@ -23,12 +23,15 @@ _TABLES: Final = """
 _COLUMNS: Final = """
     SELECT a.attrelid, a.attname, format_type(a.atttypid, a.atttypmod), NOT a.attnotnull,
            pg_get_expr(d.adbin, d.adrelid), a.attidentity <> '', a.attgenerated <> '',
-           q.oid::regclass::text, coalesce(q.owned, false)
+           q.oid::regclass::text, coalesce(q.owned, false), coalesce(q.shared, false)
     FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     LEFT JOIN LATERAL (
         SELECT s.oid, EXISTS (SELECT 1 FROM pg_depend o WHERE o.classid = 'pg_class'::regclass
                               AND o.objid = s.oid AND o.deptype = 'a' AND o.refobjid = a.attrelid
-                              AND o.refobjsubid = a.attnum) AS owned
+                              AND o.refobjsubid = a.attnum) AS owned,
+               EXISTS (SELECT 1 FROM pg_depend o WHERE o.classid = 'pg_attrdef'::regclass
+                       AND o.refclassid = 'pg_class'::regclass AND o.refobjid = s.oid
+                       AND o.objid <> d.oid) AS shared
         FROM pg_depend u JOIN pg_class s ON s.oid = u.refobjid AND s.relkind = 'S'
         WHERE u.classid = 'pg_attrdef'::regclass AND u.objid = d.oid
           AND u.refclassid = 'pg_class'::regclass LIMIT 1) q ON true
@@ -100,6 +103,7 @@ def read(connection: BaseDatabaseWrapper, names: Collection[str] | None) -> dict
             kind=_KINDS[kind],
             columns={row[0]: _column(row) for row in columns[oid]},
             primary_key=next((tuple(row[2]) for row in constraints[oid] if row[1] == "p"), ()),
+            primary_key_name=next((row[0] for row in constraints[oid] if row[1] == "p"), ""),
             uniques=tuple(_unique(row) for row in indexes[oid] if row[2]),
             indexes=tuple(_index(row) for row in indexes[oid] if not row[2]),
             foreign_keys=tuple(_foreign_key(row) for row in constraints[oid] if row[1] == "f"),
@@ -114,9 +118,9 @@ def read(connection: BaseDatabaseWrapper, names: Collection[str] | None) -> dict
 
 
 def _column(row: tuple[Any, ...]) -> Column:
-    name, kind, nullable, default, identity, generated, sequence, owned = row
+    name, kind, nullable, default, identity, generated, sequence, owned, shared = row
     own_default = None if sequence else default
-    return Column(name, kind, nullable, own_default, identity, sequence, owned, generated)
+    return Column(name, kind, nullable, own_default, identity, sequence, owned, generated, shared)
 
 
 def _unique(row: tuple[Any, ...]) -> Unique:

@@ -54,6 +54,8 @@ class Column:
     owns_sequence: bool = False
     #: Computed from other columns.
     generated: bool = False
+    #: Other columns draw numbers from the sequence, too.
+    shares_sequence: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,8 @@ class Table:
     checks: tuple[Check, ...] = ()
     #: SQLite: the CREATE TABLE statement; PostgreSQL: empty.
     sql: str = ""
+    #: PostgreSQL: what the primary key and its index are called.
+    primary_key_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

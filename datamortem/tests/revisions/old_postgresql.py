@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import StringIO
@@ -13,6 +14,8 @@ from django.core.management import call_command
 
 from cases.models import Case, Event
 from datamortem.revisions import live
+from datamortem.revisions.adoption.findings import quoted
+from datamortem.revisions.backup.clients import clients_for
 from datamortem.revisions.live import Level
 from datamortem.tests.revisions import legacy
 from datamortem.tests.revisions.scratch import Scratch
@@ -76,20 +79,28 @@ def grow(scratch: Scratch, events: int) -> None:
         session.execute("VACUUM ANALYZE events")
 
 
+def dump(scratch: Scratch) -> list[str]:
+    """Return what pg_dump writes."""
+    command = clients_for(scratch.connection).command("pg_dump", "--dbname", scratch.url)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    # A random word, since PostgreSQL 15.14.
+    return [line for line in done.stdout.splitlines() if "restrict " not in line]
+
+
 def values(scratch: Scratch) -> Values:
     """Return every value of every table, as text; times with and without zone alike, as UTC."""
     found: Values = {}
     with opened(scratch) as session:
-        session.execute("SET timezone TO 'UTC'")
+        session.execute("SET timezone TO 'UTC'; SET datestyle TO 'ISO, YMD'; SET extra_float_digits TO 1")
         for table, column, kind in session.execute(_COLUMNS).fetchall():
-            shown = f'"{column}"'
+            shown = quoted(column)
             if kind == "timestamp with time zone":
                 shown += " AT TIME ZONE 'UTC'"
             columns = found.setdefault(table, {})
             number = (
                 "id::text" if column == "id" or "id" in columns else "row_number() OVER (ORDER BY t::text)"
             )
-            rows = session.execute(f'SELECT {number}, ({shown})::text FROM "{table}" AS t').fetchall()
+            rows = session.execute(f"SELECT {number}, ({shown})::text FROM {quoted(table)} AS t").fetchall()
             columns[column] = {str(name): value for name, value in rows}
     return found
 

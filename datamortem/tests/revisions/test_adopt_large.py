@@ -55,7 +55,8 @@ def test_a_large_database_in_use_is_taken_over_without_a_lost_row(
     assert events + EVENTS <= of_events["rows"] <= events + EVENTS + len(adding.done)
     with capsys.disabled():
         sys.stdout.write(
-            f"\n  {EVENTS:,} events: adopted in {seconds:.0f} s; locks {report['locked_seconds']:.1f} s in all\n"
+            f"\n  {EVENTS:,} events: adopted in {seconds:.0f} s,"
+            f" locks held for {report['locked_seconds']:.1f} s in all\n"
         )
         for who, what in ((adding, "writes"), (reading, "reads")):
             sys.stdout.write(
