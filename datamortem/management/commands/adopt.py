@@ -17,7 +17,7 @@ from datamortem.common.errors import DomainError
 from datamortem.revisions import arguments
 from datamortem.revisions.adoption import finishing, sqlite, takeover
 from datamortem.revisions.adoption.plan import lines
-from datamortem.revisions.adoption.postgresql import unhurried
+from datamortem.revisions.adoption.postgresql import own_settings
 from datamortem.revisions.lock import migration_lock
 from datamortem.revisions.output import Talk, talk_of
 
@@ -71,7 +71,11 @@ class Command(BaseCommand):
                 sqlite.connect(connection)
                 self._take_over(connection, talk, override, **options)
             else:
-                with _explained(connection, "Nothing was changed."), sqlite.as_it_is(connection):
+                with (
+                    _explained(connection, "Nothing was changed."),
+                    sqlite.as_it_is(connection),
+                    own_settings(connection),
+                ):
                     self._plan(connection, talk, override, options["backup_dir"])
         except DomainError as refusal:
             raise CommandError(refusal.detail) from refusal
@@ -96,7 +100,7 @@ class Command(BaseCommand):
     ) -> None:
         if report:
             _refuse_unwritable(report)
-        with migration_lock(connection, wait=lock_wait, doing="adopt"), unhurried(connection):
+        with migration_lock(connection, wait=lock_wait, doing="adopt"), own_settings(connection):
             done = None
             with _explained(connection, "Everything was rolled back; nothing was changed."):
                 if not finishing.is_unfinished(connection):

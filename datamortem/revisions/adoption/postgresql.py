@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -28,8 +28,13 @@ from datamortem.revisions.live import Difference, Level, Table
 LARGE: Final = 64 * 1024**2
 #: How long the conversion waits for one table, in milliseconds: others wait behind it meanwhile.
 _LOCK_WAIT: Final = 200
-#: What limits statements and idle transactions, which a conversion is to outlast.
-_LIMITS: Final = ("statement_timeout", "idle_in_transaction_session_timeout")
+#: Nothing ends what takes long, and under the locks is seen what was committed before them.
+_SETTINGS: Final[Mapping[str, str]] = {
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+}
 _ON_TABLE: Final = re.compile(
     r'CREATE INDEX (?:"(?:[^"]|"")+"|\w+) ON "(?P<index>(?:[^"]|"")+)"|ALTER TABLE "(?P<alter>(?:[^"]|"")+)"'
 )
@@ -196,23 +201,26 @@ def resting_triggers(connection: BaseDatabaseWrapper, table: str) -> Iterator[No
 
 
 @contextmanager
-def unhurried(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Let no limit of the server, database or role end what takes long here (PostgreSQL)."""
+def own_settings(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Let no setting of the server, database or role get in the way of adoption (PostgreSQL)."""
     if connection.vendor != "postgresql":
         yield
         return
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {', '.join(f'current_setting({name!r})' for name in _LIMITS)}")
-        usual = cursor.fetchone()
-        for name in _LIMITS:
-            cursor.execute(f"SET {name} TO 0")
+        cursor.execute(f"SELECT {', '.join(f'current_setting({name!r})' for name in _SETTINGS)}")
+        usual = dict(zip(_SETTINGS, cursor.fetchone(), strict=True))
+        _set(cursor, _SETTINGS)
     try:
         yield
     finally:
         if connection.connection is not None and connection.is_usable():
             with connection.cursor() as cursor:
-                for name, value in zip(_LIMITS, usual, strict=True):
-                    cursor.execute("SELECT set_config(%s, %s, false)", [name, value])
+                _set(cursor, usual)
+
+
+def _set(cursor: Any, settings: Mapping[str, str]) -> None:
+    for name, value in settings.items():
+        cursor.execute("SELECT set_config(%s, %s, false)", [name, value])
 
 
 def sessions(connection: BaseDatabaseWrapper) -> list[str]:

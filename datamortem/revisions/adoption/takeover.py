@@ -13,6 +13,7 @@ from typing import Final
 
 from django.apps import apps
 from django.conf import settings
+from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.timezone import now
 
@@ -98,7 +99,10 @@ def look(connection: BaseDatabaseWrapper, override: str = "") -> Found:
 def old_tables(connection: BaseDatabaseWrapper) -> dict[str, Table]:
     """Return the tables that are there, without those that frameworks keep for themselves."""
     ours = {"django_migrations", OLD_VERSIONS, KEPT_VERSIONS}
-    return {n: t for n, t in live.read(connection).items() if t.kind == "table" and n not in ours}
+    whole = transaction.atomic(using=connection.alias) if connection.vendor == "postgresql" else nullcontext()
+    with whole, exact_text(connection):  # defaults are text, too
+        tables = live.read(connection)
+    return {name: table for name, table in tables.items() if table.kind == "table" and name not in ours}
 
 
 def refuse_unless_old(connection: BaseDatabaseWrapper) -> None:
@@ -153,7 +157,7 @@ def take_over(
     found = look(connection, override)
     if stopping := blocking(found.findings):
         raise CannotAdopt(
-            "Rows stand in the way; nothing was changed:\n"
+            "This stands in the way; nothing was changed:\n"
             + "\n".join(f"  {finding}" for finding in stopping)
         )
     for session in found.sessions:

@@ -362,6 +362,8 @@ def test_times_stay_the_same_instants_whatever_zones_are_set(
             f"{own} extra_float_digits = -5",
             f"{own} intervalstyle = 'sql_standard'",
             f"{own} statement_timeout = '20s'",
+            f"{own} default_transaction_isolation = 'serializable'",
+            "ALTER TABLE cases ADD COLUMN later timestamptz DEFAULT '2025-10-26 02:30+02'",
         ],
     )
     before = values(scratch)
