@@ -216,7 +216,6 @@ STATES: Final[dict[str, tuple[str, list[str], list[str] | None]]] = {
     "a claim that is too old": (HEAD, [], ["c6e23e92af16"]),
 }
 QUICK_STATES: Final = (
-    "stamped with the head, never migrated",
     "sequences lag, are gone, renamed, or nobody's",
     "triggers that write",
 )
@@ -405,6 +404,7 @@ def test_what_a_killed_adoption_left_to_do_on_large_tables_is_done(scratch: Scra
         adopt(scratch, "--yes")
 
 
+@pytest.mark.schema
 def test_a_value_that_changed_since_is_reported_with_the_way_back(scratch: Scratch) -> None:
     load(scratch, HEAD)
     Process(scratch, "adopt", "--yes", lab=["--large", "1", "--die", "before-finish:1"]).wait()
