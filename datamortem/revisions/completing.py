@@ -132,8 +132,8 @@ def _differences(editor: Editor, expected: Table, column: str | None) -> list[Di
 def _is_mendable(difference: Difference) -> bool:
     """Whether adding it changes no row."""
     if difference.part in (Part.UNIQUE, Part.FOREIGN_KEY, Part.CHECK, Part.INDEX):
-        again = all(statement.startswith("REINDEX ") for statement in difference.statements)
-        return difference.absent or (difference.level is Level.ERROR and again)
+        invalid = any(statement.startswith("REINDEX ") for statement in difference.statements)
+        return difference.absent or (difference.level is Level.ERROR and invalid)
     if difference.level is not Level.ERROR:
         return False
     if difference.part in (Part.TYPE, Part.NUMBERING):
