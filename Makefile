@@ -39,9 +39,9 @@ test: $(VENV)/.installed-dev ## Set up everything and pass the tests on the embe
 test-services: $(VENV)/.installed-dev ## The same tests on PostgreSQL, started by this target
 	.ci/with-postgres $(BIN)/pytest -n 2 $(ARGS)
 
-test-schema: $(VENV)/.installed-dev ## The long tests of the schema's history, on SQLite and on PostgreSQL
+test-schema: $(VENV)/.installed-dev ## The long tests of the schema's history, on both databases; ten million rows (6 GB)
 	$(BIN)/pytest -n 2 -m schema $(ARGS)
-	.ci/with-postgres $(BIN)/pytest -n 2 -m schema $(ARGS)
+	DATAMORTEM_EVENTS=$${DATAMORTEM_EVENTS:-10000000} .ci/with-postgres $(BIN)/pytest -n 2 -m schema $(ARGS)
 
 test-kill: $(VENV)/.installed-dev ## Kill workers and readers 200 times at random moments, on both databases
 	DATAMORTEM_KILLS=200 $(BIN)/pytest -n 0 cases/tests/test_kill.py $(ARGS)
