@@ -149,15 +149,17 @@ def delete_case(*, case: Case, by: User | None, confirm: str | None = None) -> N
     """
     case = locked(case)
     held = list(Evidence.objects.select_for_update(no_key=True).filter(case=case).order_by("pk"))
-    if held and confirm != case.case_id:
+    events = Event.objects.filter(case=case)  # the old system kept events without evidence
+    if (held or events.exists()) and confirm != case.case_id:
         raise CaseNotEmpty(
-            f"Case {case.case_id} holds {len(held)} pieces of evidence: confirm with its id to delete it.",
+            f"Case {case.case_id} holds {len(held)} pieces of evidence and {events.count()} stored events: "
+            "confirm with its id to delete it.",
             field="confirm",
         )
     facts = {"evidence": [{"evidence_uid": e.evidence_uid, "sha256": e.sha256} for e in held]}
     custody.record(case_id=case.case_id, by=by, action="case.deleted", details=facts)
     case_id = case.case_id
-    Event.objects.filter(case=case).delete()
+    events.delete()
     case.delete()
     try:
         engine().drop(case_id=case_id)  # before the commit: a deleted case is never found again

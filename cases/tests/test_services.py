@@ -248,6 +248,15 @@ class TestShared:
         assert custody.verify(again.case_id) == []
         assert _actions(again.case_id)[-2:] == ["case.deleted", "case.opened"]
 
+    def test_a_case_with_events_of_the_old_system_alone_needs_its_id_to_go(self) -> None:
+        case = a_case()
+        Event.objects.create(case=case, ts="2024-05-01 10:00:00", source="evtx", message="old")
+        with pytest.raises(Conflict, match="1 stored events") as refusal:
+            services.delete_case(case=case, by=alice())
+        assert refusal.value.code == "case_not_empty"
+        services.delete_case(case=case, by=alice(), confirm=case.case_id)
+        assert Event.objects.count() == 0
+
     def test_the_same_bytes_from_many_at_once_are_one_evidence(self) -> None:
         case, outcomes = a_case(), []
 
