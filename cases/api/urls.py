@@ -10,14 +10,13 @@ from cases.api.evidence import EvidenceRoutes
 from cases.api.members import MembersRoutes
 from cases.api.runs import ModulesRoutes, RunsRoutes
 
-_CASE = "cases/<str:case_id>/"
+_CASE = "cases/<path:case_id>/"  # ids of the old system may hold a slash
 _EVIDENCE = f"{_CASE}evidence/<str:evidence_uid>/"
 _RUN = f"{_CASE}runs/<int:run_id>/"
 _EVENTS = f"{_CASE}events/"
 
 urlpatterns = [
     path("cases/", CasesRoutes.as_view({"get": "list", "post": "create"})),
-    path(_CASE, CaseRoute.as_view({"get": "retrieve", "patch": "partial_update", "delete": "destroy"})),
     path(f"{_CASE}close/", CaseRoute.as_view({"post": "close"})),
     path(f"{_CASE}reopen/", CaseRoute.as_view({"post": "reopen"})),
     path(f"{_CASE}members/", MembersRoutes.as_view({"get": "list", "post": "create"})),
@@ -56,4 +55,6 @@ urlpatterns = [
         EventsRoutes.as_view({"get": "source"}),
         name="api-event-source",
     ),
+    # Last: what follows an id would be taken for a part of it.
+    path(_CASE, CaseRoute.as_view({"get": "retrieve", "patch": "partial_update", "delete": "destroy"})),
 ]

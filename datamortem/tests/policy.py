@@ -57,7 +57,7 @@ ANSWERS: Final[dict[str, dict[str, int | str]]] = {
 #: The admin as a whole: who is not staff is sent to the login or refused, whatever the route.
 PREFIXES: Final = {"admin/": STAFF}
 
-_CASE: Final = "api/v1/cases/<str:case_id>/"
+_CASE: Final = "api/v1/cases/<path:case_id>/"
 _EVIDENCE: Final = f"{_CASE}evidence/<str:evidence_uid>/"
 _RUN: Final = f"{_CASE}runs/<int:run_id>/"
 _EVENT: Final = f"{_CASE}events/<str:event_id>/"
@@ -100,7 +100,7 @@ POLICY: Final[dict[str, dict[str, str]]] = {
     "": {"GET": PAGE},
     "login/": dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), PUBLIC),
     "logout/": {"POST": LEAVES},
-    "cases/<str:case_id>/timeline/": {"GET": CASE_PAGE},
-    "cases/<str:case_id>/events/<str:event_id>/": {"GET": CASE_PAGE},
-    "cases/<str:case_id>/events/<str:event_id>/source/": {"GET": CASE_PAGE},
+    "cases/<path:case_id>/timeline/": {"GET": CASE_PAGE},
+    "cases/<path:case_id>/events/<str:event_id>/": {"GET": CASE_PAGE},
+    "cases/<path:case_id>/events/<str:event_id>/source/": {"GET": CASE_PAGE},
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from urllib.parse import quote
 
 import pytest
 
@@ -160,6 +161,20 @@ class TestOne:
         assert (there.status_code, there.content) == (404, nowhere.content)
         assert errors(there) == [("not_found", None)]
         assert client_of("alice").get(f"{CASES}a%00b/").status_code == 404
+
+    @pytest.mark.parametrize("case_id", ["Sans propriétaire/été", "a/b/c", "50% ?#", "events"])
+    def test_ids_of_the_old_system_are_addressed_whatever_is_in_them(self, case_id: str) -> None:
+        case = Case.objects.create(case_id=case_id, owner=person("alice"))
+        evidence = receive(case, b"Nov 24 10:00:00 host sshd[1]: no\n", "auth.log").evidence
+        client, one = client_of("alice"), _one(quote(case_id, safe=""))
+        for below in ("", f"evidence/{evidence.evidence_uid}/", "runs/", "members/", "custody/", "events/"):
+            assert client.get(one + below).status_code == 200, below
+            assert client_of("charlie").get(one + below).status_code == 404, below
+        assert client.get(one).json()["case_id"] == case_id
+        listed = client.get(f"{one}evidence/").json()["results"]
+        assert [row["evidence_uid"] for row in listed] == [evidence.evidence_uid]
+        assert client.patch(one, {"title": "Kept"}, format="json").json()["title"] == "Kept"
+        assert client.delete(f"{one}?confirm={quote(case_id, safe='')}").status_code == 204
 
     def test_analysts_describe_and_readers_do_not(self) -> None:
         staffed_case()

@@ -16,6 +16,7 @@ from accounts.models import Role, User
 from cases import services
 from cases.engines import engine
 from cases.index.tree import Everything
+from cases.models import Case
 from cases.tests.api.cast import PASSWORD, admin, events, person, record, staffed_case
 from cases.tests.cast import a_case, alice
 from cases.tests.pages.people import (
@@ -115,6 +116,23 @@ class TestStart:
             address = next(iter(links(page, "Older cases")), "")
             address = address and f"/{address}"
         assert seen == [f"ir-{number:03}" for number in range(59, -1, -1)]
+
+
+class TestOldIds:
+    """Cases of the old system may be called anything."""
+
+    @pytest.mark.parametrize("case_id", ["Sans propriétaire/été", "a/b/c", "50% ?#"])
+    def test_pages_and_admin_show_them(self, case_id: str) -> None:
+        case = Case.objects.create(case_id=case_id, owner=person("alice"))
+        events(case, [record(1, "kept as it was")])
+        alices, address = browser(person("alice")), reverse("timeline", args=[case_id])
+        page = get(alices, address)
+        assert "kept as it was" in page
+        assert "kept as it was" in get(alices, event_address(page))
+        assert address in get(alices, "/")
+        inspected = reverse("admin:cases_case_change", args=[case.pk])
+        for place in (reverse("admin:cases_case_changelist"), inspected):
+            assert address in get(browser(admin()), place)
 
 
 class TestAccess:
