@@ -115,7 +115,12 @@ def test_every_documented_revision_is_in_the_table() -> None:
 @pytest.mark.parametrize("target", ["db-current", "db-migrate", "db-backup", "db-check"])
 def test_with_compose_a_target_runs_inside_the_stack(target: str) -> None:
     given = subprocess.run(
-        ["make", "-n", target, "COMPOSE=1"], cwd=ROOT, capture_output=True, text=True, check=True
+        # The tests are themselves run by a make, which would have this one say where it is.
+        ["make", "--no-print-directory", "-n", target, "COMPOSE=1"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     assert re.search(r"^docker compose .* web python manage.py db \w+", given)
     assert ".venv" not in given
