@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Self
 
+from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
@@ -104,6 +105,9 @@ class TaskRun(models.Model):
     idempotency_key = models.CharField(max_length=255, null=True, blank=True, unique=True)
     parser = models.CharField(max_length=64, blank=True, default="", db_default="")
     parser_version = models.CharField(max_length=32, blank=True, default="", db_default="")
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
     options: models.JSONField[Any, Any] = models.JSONField(
         default=dict, db_default=models.Value({}, models.JSONField()), blank=True
     )

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from accounts.models import User
+from accounts.models import Invitation, Team, User
 
 
 class CaseRole(models.TextChoices):
@@ -85,6 +85,7 @@ class Case(models.Model):
     title = models.CharField(max_length=300, blank=True, default="", db_default="")
     severity = models.CharField(max_length=16, choices=Severity, blank=True, default="", db_default="")
     tags = models.JSONField(default=list, db_default=models.Value([], models.JSONField()), blank=True)
+    restricted = models.BooleanField(default=False, db_default=False)
     closed_at = models.DateTimeField(null=True, blank=True)
     closed_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
@@ -128,3 +129,45 @@ class CaseMember(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id}: {self.role}"
+
+
+class CaseTeam(models.Model):
+    """A team's role in a case. A lead is a person, never a team."""
+
+    case_ref = models.ForeignKey(Case, on_delete=models.CASCADE, related_name="teams", db_column="case_pk")
+    team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="cases")
+    role = models.CharField(max_length=16, choices=CaseRole, default=CaseRole.READER)
+    added_at = models.DateTimeField(default=timezone.now)
+    added_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+
+    class Meta:
+        db_table = "case_teams"
+        ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["case_ref", "team"], name="one_role_of_a_team_in_a_case"),
+            models.CheckConstraint(
+                condition=Q(role__in=[CaseRole.ANALYST, CaseRole.READER]), name="a_lead_is_a_person"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.team_id}: {self.role}"
+
+
+class CaseInvitation(models.Model):
+    """The role in a case that comes with an invitation."""
+
+    invitation = models.OneToOneField(Invitation, on_delete=models.CASCADE, related_name="case_invitation")
+    case_ref = models.ForeignKey(
+        Case, on_delete=models.CASCADE, related_name="invitations", db_column="case_pk"
+    )
+    role = models.CharField(max_length=16, choices=CaseRole, default=CaseRole.READER)
+
+    class Meta:
+        db_table = "case_invitations"
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.invitation_id}: {self.role}"

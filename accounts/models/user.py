@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
 from django.db import models
 from django.utils import timezone
+
+if TYPE_CHECKING:
+    from accounts.access import Access
 
 
 class Role(models.TextChoices):
@@ -65,6 +68,9 @@ class User(AbstractBaseUser, PermissionsMixin):
     token_epoch = models.IntegerField(default=0, db_default=0)
     locale = models.CharField(max_length=16, blank=True, default="", db_default="")
 
+    #: How this request proved who asks; None where no request does (commands, workers).
+    access: Access | None = None
+
     USERNAME_FIELD = "email"
     EMAIL_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = ["username"]
@@ -99,23 +105,11 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     @property
     def may_write(self) -> bool:
-        """Whether the role allows changing anything at all; a case may still say no."""
-        return self.is_active and self.role != Role.VIEWER
+        """Whether role and token allow changing anything at all; a case may still say no."""
+        may = self.access is None or "write" in self.access.scopes
+        return self.is_active and self.role != Role.VIEWER and may
 
-
-class IdempotentAnswer(models.Model):
-    """What a POST under an Idempotency-Key answered, to be answered again to its repetition."""
-
-    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
-    key = models.CharField(max_length=255)
-    fingerprint = models.CharField(max_length=64)
-    status = models.IntegerField(null=True, blank=True)
-    body = models.JSONField(null=True, blank=True)
-    created_at = models.DateTimeField(default=timezone.now, db_index=True)
-
-    class Meta:
-        db_table = "idempotent_answers"
-        constraints = [models.UniqueConstraint(fields=["user", "key"], name="a_key_once_for_a_user")]
-
-    def __str__(self) -> str:
-        return self.key
+    @property
+    def bound_cases(self) -> frozenset[str] | None:
+        """The ids of the cases that the API token in use opens; None: no such bound."""
+        return self.access.case_ids if self.access else None
