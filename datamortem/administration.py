@@ -31,6 +31,10 @@ class Site(UnfoldAdminSite):
         if ours:
             super().register(ours, admin_class, **options)
 
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """Return what every page needs; the theme's colours are a file of ours, not an inline style."""
+        return {**super().each_context(request), "colors": None}
+
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Begin with the cases."""
         return HttpResponseRedirect(reverse("admin:cases_case_changelist"))

@@ -10,11 +10,7 @@ from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-_POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
-
+from datamortem.common.headers import DOCS
 
 _ERROR: Final = {
     "type": "object",
@@ -65,5 +61,5 @@ class DocsView(SpectacularSwaggerSplitView):
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Return the page, or the script it starts with."""
         response: Response = super().get(request, *args, **kwargs)  # type: ignore[no-untyped-call]
-        response.headers["Content-Security-Policy"] = _POLICY
+        response.headers["Content-Security-Policy"] = DOCS
         return response

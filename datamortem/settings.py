@@ -264,8 +264,12 @@ SPECTACULAR_SETTINGS = {
 
 _secure = PUBLIC_URL.startswith("https://")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _secure
-SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+# A name with this prefix is taken by browsers from this host alone, over HTTPS (RFC 6265bis, 4.1.3.2).
+SESSION_COOKIE_NAME = "__Host-sessionid" if _secure else "sessionid"
+CSRF_COOKIE_NAME = "__Host-csrftoken" if _secure else "csrftoken"
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # no third cookie
 SECURE_SSL_REDIRECT = _secure
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]  # asked from inside, in plain HTTP
 SECURE_HSTS_SECONDS = 31_536_000 if _secure else 0
@@ -327,8 +331,16 @@ def _icon(request: object) -> str:
     return static("datamortem/icon.svg")
 
 
+def _theme(request: object) -> str:
+    return static("datamortem/theme.css")
+
+
 def _panels(request: object) -> str:
     return static("datamortem/admin.css")
+
+
+def _within_policy(request: object) -> str:
+    return static("datamortem/admin.js")
 
 
 UNFOLD = {
@@ -337,23 +349,8 @@ UNFOLD = {
     "SITE_SUBHEADER": "Evidence and timelines",
     "SITE_SYMBOL": "biotech",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _icon}],
-    "BORDER_RADIUS": "6px",
-    "STYLES": [_panels],
-    "COLORS": {
-        "primary": {
-            "50": "oklch(97.5% .014 200)",
-            "100": "oklch(94% .03 200)",
-            "200": "oklch(88% .055 200)",
-            "300": "oklch(80% .085 205)",
-            "400": "oklch(71% .105 210)",
-            "500": "oklch(60% .105 215)",
-            "600": "oklch(50% .095 220)",
-            "700": "oklch(43% .08 225)",
-            "800": "oklch(37% .065 228)",
-            "900": "oklch(32% .052 230)",
-            "950": "oklch(25% .042 235)",
-        }
-    },
+    "STYLES": [_theme, _panels],
+    "SCRIPTS": [_within_policy],
     "SIDEBAR": {
         "navigation": [
             {
