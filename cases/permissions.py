@@ -5,6 +5,8 @@ A stranger never gets this far: the case of a view is one of `visible_to`, and 4
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
@@ -21,6 +23,11 @@ def may_write(user: User, case: Case) -> bool:
 def may_manage(user: User, case: Case) -> bool:
     """Whether the user decides on members and life of the case."""
     return Case.objects.managed_by(user).filter(pk=case.pk).exists()
+
+
+def visible_case_ids(user: User, case_ids: Collection[str]) -> set[str]:
+    """Return those of the ids whose cases the user sees (settings.VISIBLE_CASES)."""
+    return set(Case.objects.visible_to(user).filter(case_id__in=case_ids).values_list("case_id", flat=True))
 
 
 def _user(request: Request) -> User | None:
