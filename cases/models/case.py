@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from accounts.models import Invitation, Team, User
+from accounts.models import Invitation, Team, TeamMember, User
 
 
 class CaseRole(models.TextChoices):
@@ -37,38 +37,62 @@ class Severity(models.TextChoices):
 
 
 class CaseQuerySet(models.QuerySet["Case"]):
-    """Which cases somebody may see, write to and manage: the root of all access."""
+    """Which cases somebody may see, write to and manage: the root of all access.
+
+    The owner leads. Members have their role, a team's members the role of the team, and of
+    several ways in the greater counts. Admins of the platform do everything in every case, but a
+    restricted case is its people's alone: there an admin is what he has joined as, by name.
+    """
 
     def visible_to(self, user: User) -> Self:
-        """Cases the user owns or is a member of; admins of the platform see all."""
-        if not user.is_active:
-            return self.none()
-        if user.is_platform_admin:
-            return self
-        return self.filter(_is_lead(user) | _has_role(user, *CaseRole.values))
+        """Cases the user owns or works on, with any role; for admins all that are not restricted."""
+        return self._open_to(user, *CaseRole.values) if user.is_active else self.none()
 
     def writable_by(self, user: User) -> Self:
         """Cases the user may add to: leads and analysts, and admins; never viewers."""
-        if not user.may_write:
-            return self.none()
-        if user.is_platform_admin:
-            return self
-        return self.filter(_is_lead(user) | _has_role(user, CaseRole.ANALYST))
+        return self._open_to(user, CaseRole.LEAD, CaseRole.ANALYST) if user.may_write else self.none()
 
     def managed_by(self, user: User) -> Self:
-        """Cases whose members and life the user decides on: leads and admins."""
+        """Cases whose people and life the user decides on: leads and admins."""
+        return self._open_to(user, CaseRole.LEAD) if user.may_write else self.none()
+
+    def guarded_by(self, user: User) -> Self:
+        """Cases whose restriction the user decides on: leads, and admins who have joined them."""
         if not user.may_write:
             return self.none()
-        return self if user.is_platform_admin else self.filter(_is_lead(user))
+        roles = CaseRole.values if user.is_platform_admin else [CaseRole.LEAD]
+        return self._within_bounds(user).filter(pk__in=_worked_on_by(user, *roles))
+
+    def barred_to(self, user: User) -> Self:
+        """Restricted cases that an admin has not joined: there is such a case, and no more to be seen."""
+        if not user.is_platform_admin:
+            return self.none()
+        return self.filter(restricted=True).exclude(pk__in=_worked_on_by(user, *CaseRole.values))
+
+    def _open_to(self, user: User, *roles: str) -> Self:
+        is_in = Q(pk__in=_worked_on_by(user, *roles))
+        is_open = Q(restricted=False) | is_in if user.is_platform_admin else is_in
+        return self._within_bounds(user).filter(is_open)
+
+    def _within_bounds(self, user: User) -> Self:
+        """Return the cases that an API token opens; without one, or with one not bound to cases, all."""
+        return self if user.bound_cases is None else self.filter(case_id__in=user.bound_cases)
 
 
-def _has_role(user: User, *roles: str) -> Q:
-    # A subquery, not a join: joins multiply rows and counts.
-    return Q(pk__in=CaseMember.objects.filter(user=user, role__in=roles).values("case_ref"))
+def _worked_on_by(user: User, *roles: str) -> models.QuerySet[Any, Any]:
+    """Return the keys of the cases that a user owns, or has one of the roles in.
 
-
-def _is_lead(user: User) -> Q:
-    return Q(owner=user) | _has_role(user, CaseRole.LEAD)
+    Subqueries, not joins: joins multiply rows and counts. One union, not three conditions: each
+    part is looked up by its own index. Teams open nothing to admins, who see what is not
+    restricted anyway and decide themselves who is in a team.
+    """
+    owned = Case.objects.filter(owner=user).values("pk")
+    member = CaseMember.objects.filter(user=user, role__in=roles).values("case_ref")
+    if user.is_platform_admin:
+        return owned.union(member, all=True)
+    teams = TeamMember.objects.filter(user=user).values("team")
+    through_team = CaseTeam.objects.filter(team__in=teams, role__in=roles).values("case_ref")
+    return owned.union(member, through_team, all=True)
 
 
 class Case(models.Model):

@@ -17,9 +17,10 @@ class CustodyQuerySet(models.QuerySet["CustodyEntry"]):
 
     def visible_to(self, user: User) -> Self:
         """Entries of the cases the user sees; admins also see those of deleted cases."""
-        if user.is_platform_admin:
-            return self
-        return self.filter(case_id__in=Case.objects.visible_to(user).values("case_id"))
+        if not user.is_platform_admin:
+            return self.filter(case_id__in=Case.objects.visible_to(user).values("case_id"))
+        found = self.exclude(case_id__in=Case.objects.barred_to(user).values("case_id"))
+        return found if user.bound_cases is None else found.filter(case_id__in=user.bound_cases)
 
 
 class CustodyEntry(models.Model):
