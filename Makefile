@@ -7,7 +7,7 @@ HOME_DIR := $${DATAMORTEM_HOME:-var}
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-services test-schema test-kill lint run bench lock format clean \
+.PHONY: help demo test test-services test-schema test-kill test-api audit lint run bench lock format clean \
   db-current db-history db-heads db-migrate db-revision db-rollback db-stamp db-merge db-shell \
   db-backup db-restore db-check db-sql db-adopt
 
@@ -46,6 +46,12 @@ test-schema: $(VENV)/.installed-dev ## The long tests of the schema's history, o
 test-kill: $(VENV)/.installed-dev ## Kill workers and readers 200 times at random moments, on both databases
 	DATAMORTEM_KILLS=200 $(BIN)/pytest -n 0 cases/tests/test_kill.py $(ARGS)
 	DATAMORTEM_KILLS=200 .ci/with-postgres $(BIN)/pytest -n 0 cases/tests/test_kill.py $(ARGS)
+
+test-api: $(VENV)/.installed-dev ## Try some 5,000 requests made from the OpenAPI document (DATAMORTEM_CASES=…)
+	DATAMORTEM_CASES=$${DATAMORTEM_CASES:-5000} $(BIN)/pytest -n 0 datamortem/tests/test_openapi.py $(ARGS)
+
+audit: $(VENV)/.installed-dev ## Known vulnerabilities of what is pinned; 2 where the package index cannot say
+	@$(BIN)/python .ci/audit $(ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff, mypy, import contracts, migrations, deployment checks
 	$(BIN)/ruff check .
