@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from rest_framework import serializers
 
-from accounts.models import User
+from accounts.models import AuthSession, User
 from datamortem.common.api import StrictSerializer
 
 
@@ -17,6 +17,50 @@ class LoginSerializer(StrictSerializer):
     email = serializers.CharField(max_length=320)
     password = serializers.CharField(max_length=1024, trim_whitespace=False, write_only=True)
     otp = serializers.CharField(max_length=64, required=False, allow_blank=True)
+
+
+class VerifySerializer(StrictSerializer):
+    """What answers a challenge."""
+
+    challenge = serializers.CharField(max_length=4096)
+    code = serializers.CharField(max_length=64)
+
+
+class ChallengeSerializer(serializers.Serializer[Any]):
+    """A password that was right, and what is due next."""
+
+    challenge = serializers.CharField()
+    methods = serializers.ListField(child=serializers.CharField())
+
+
+class LogoutSerializer(StrictSerializer):
+    """Which sign-in ends, if not the one that asks."""
+
+    refresh = serializers.CharField(max_length=4096, required=False)
+
+
+class SessionSerializer(serializers.ModelSerializer[AuthSession]):
+    """One sign-in."""
+
+    current = serializers.SerializerMethodField()
+    second_factor = serializers.SerializerMethodField()
+
+    class Meta:
+        model = AuthSession
+        fields = (
+            "id", "method", "created_at", "last_seen_at", "expires_at", "address", "agent",
+            "current", "second_factor",
+        )  # fmt: skip
+        read_only_fields = fields
+
+    def get_current(self, session: AuthSession) -> bool:
+        """Return whether it is the one that asks."""
+        access = getattr(self.context["request"].user, "access", None)
+        return bool(access and access.session and access.session.pk == session.pk)
+
+    def get_second_factor(self, session: AuthSession) -> bool:
+        """Return whether a second factor was shown."""
+        return session.otp_time is not None
 
 
 class RefreshSerializer(StrictSerializer):

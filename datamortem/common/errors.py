@@ -46,6 +46,24 @@ class Missing(DomainError):
     code = "not_found"
 
 
+class Forbidden(DomainError):
+    """Seen, and not allowed."""
+
+    status = "forbidden"
+    code = "permission_denied"
+
+
+class TooMany(DomainError):
+    """Tried too often. `retry_after` is in seconds."""
+
+    status = "too_many"
+    code = "throttled"
+
+    def __init__(self, detail: str, *, retry_after: int, field: str | None = None) -> None:
+        super().__init__(detail, field=field)
+        self.retry_after = retry_after
+
+
 class Unavailable(DomainError):
     """A part is down; asking again later may work."""
 
