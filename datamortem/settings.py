@@ -8,11 +8,12 @@ Every variable has its line in docker/env.example. Combinations that are unsafe 
 import os
 import secrets
 import tempfile
-from datetime import timedelta
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import environ
+from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
 from django.urls import reverse_lazy
@@ -45,6 +46,25 @@ def _at_least(name: str, least: int, *, default: int) -> int:
     return value
 
 
+def _one_of(name: str, known: tuple[str, ...], *, default: str) -> str:
+    """Return one of the words that a setting may be."""
+    value: str = env.str(name, default=default)
+    if value not in known:
+        raise ImproperlyConfigured(f"{name}={value!r}: expected one of {', '.join(known)}.")
+    return value
+
+
+def _words(name: str, known: tuple[str, ...], *, default: str) -> tuple[str, ...]:
+    """Return the words of a setting, separated by commas; "none" for none."""
+    value: str = env.str(name, default=default)
+    words = () if value == "none" else tuple(word.strip() for word in value.split(",") if word.strip())
+    if unknown := set(words) - set(known):
+        raise ImproperlyConfigured(
+            f"{name}: {', '.join(sorted(unknown))}: expected {', '.join(known)}, or none."
+        )
+    return words
+
+
 def _folder(name: str, *, default: Path) -> Path:
     """Return the directory of a setting, a path or a file:// URL."""
     value = env.str(name, default=str(default)).removeprefix("file://")
@@ -53,12 +73,12 @@ def _folder(name: str, *, default: Path) -> Path:
     return Path(value).expanduser().resolve()
 
 
-def _key_of_this_installation(path: Path) -> str:
+def _key_of_this_installation(path: Path, make: Callable[[], str]) -> str:
     """Return the random key kept in a file only its owner reads; the first start writes it."""
     if not path.exists():
         handle, draft = tempfile.mkstemp(dir=path.parent)
         with os.fdopen(handle, "w") as file:
-            file.write(secrets.token_urlsafe(64))
+            file.write(make())
         try:
             os.link(draft, path)  # five first starts at once agree on one key
         except FileExistsError:
@@ -81,10 +101,27 @@ def _chosen(name: str, default: str, schemes: tuple[str, ...]) -> str:
 HOME = _directory(Path(env.str("DATAMORTEM_HOME", default=str(BASE_DIR / "var"))).expanduser().resolve())
 
 DEBUG = _flag("DEBUG", default=False)
-SECRET_KEY = env.str("SECRET_KEY", default="") or _key_of_this_installation(HOME / "secret.key")
+SECRET_KEY = env.str("SECRET_KEY", default="") or _key_of_this_installation(
+    HOME / "secret.key", lambda: secrets.token_urlsafe(64)
+)
+#: Keys that sign tokens of the API, newest first: older ones still check. Empty: made from SECRET_KEY.
 SIGNING_KEYS = env.list("SIGNING_KEYS", default=[])
+#: Fernet keys that seal secrets in the database, newest first: older ones still open.
+FIELD_KEYS = env.list("FIELD_KEYS", default=[]) or [
+    _key_of_this_installation(HOME / "field.key", lambda: Fernet.generate_key().decode("ascii"))
+]
 PUBLIC_URL = env.str("PUBLIC_URL", default="http://127.0.0.1:8000").rstrip("/")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
+
+for _key in FIELD_KEYS:
+    try:
+        Fernet(_key)
+    except ValueError:
+        raise ImproperlyConfigured(
+            "FIELD_KEYS: expected keys of 32 bytes in URL-safe base64, as Fernet.generate_key() makes them."
+        ) from None
+if any(len(key) < 32 for key in SIGNING_KEYS):
+    raise ImproperlyConfigured("SIGNING_KEYS: expected 32 or more random characters each.")
 
 if urlsplit(PUBLIC_URL).scheme not in ("http", "https") or not urlsplit(PUBLIC_URL).hostname:
     raise ImproperlyConfigured(f"PUBLIC_URL={PUBLIC_URL!r}: expected http(s)://host[:port].")
@@ -123,7 +160,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django_otp.middleware.OTPMiddleware",
+    "accounts.middleware.BrowserSessions",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -216,15 +253,24 @@ LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "start"
 LOGOUT_REDIRECT_URL = "login"
 
-SIMPLE_JWT = {
-    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=15),
-    "REFRESH_TOKEN_LIFETIME": timedelta(days=7),
-    "SIGNING_KEY": SIGNING_KEYS[0] if SIGNING_KEYS else SECRET_KEY,
-    "ALGORITHM": "HS256",
-    "USER_ID_CLAIM": "sub",
-    "USER_AUTHENTICATION_RULE": "accounts.tokens.may_sign_in",
-    "UPDATE_LAST_LOGIN": False,
-}
+#: Roles that may not be used without a second factor; "none" for none.
+SECOND_FACTOR_ROLES = _words(
+    "SECOND_FACTOR_ROLES", ("superadmin", "admin", "analyst", "viewer"), default="superadmin,admin"
+)
+#: Who may make an account for themselves: nobody, people with an invitation, everybody.
+REGISTRATION = _one_of("REGISTRATION", ("off", "invitation", "open"), default="off")
+#: Proxies in front that append to X-Forwarded-For; without any the header counts for nothing.
+NUM_PROXIES = _at_least("NUM_PROXIES", 0, default=1 if _flag("BEHIND_PROXY", default=False) else 0)
+#: Memory of one password hash in KiB (0: chosen for this machine), and how many run at once.
+PASSWORD_MEMORY = _at_least("PASSWORD_MEMORY", 0, default=0)
+PASSWORD_CONCURRENCY = _at_least("PASSWORD_CONCURRENCY", 1, default=os.cpu_count() or 1)
+#: Days that audit entries are kept; 0: for ever.
+AUDIT_RETENTION = _at_least("AUDIT_RETENTION", 0, default=0)
+#: What one user may add in all (bytes), and how many runs may wait or work for them; 0: no bound.
+QUOTA_STORAGE = _at_least("QUOTA_STORAGE", 0, default=0)
+QUOTA_RUNS = _at_least("QUOTA_RUNS", 0, default=0)
+#: Which of some case ids a user sees: asked by `accounts`, which knows no cases.
+VISIBLE_CASES = "cases.permissions.visible_case_ids"
 
 # The HTTP API -----------------------------------------------------------------------------------
 
@@ -233,7 +279,7 @@ REST_FRAMEWORK = {
         "accounts.tokens.BearerAuthentication",
         "rest_framework.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.permissions.SignedIn"],
     "DEFAULT_RENDERER_CLASSES": ["datamortem.common.wire.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["datamortem.common.wire.JSONParser"],
     "DEFAULT_PAGINATION_CLASS": "datamortem.common.pages.CursorPages",

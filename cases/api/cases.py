@@ -10,11 +10,12 @@ from django.http import HttpResponseBase, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework.exceptions import ValidationError
-from rest_framework.permissions import BasePermission, IsAuthenticated
+from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.idempotency import idempotent
+from accounts.permissions import SignedIn
 from cases import custody, services
 from cases.api.filters import CaseFilter, CustodyFilter
 from cases.api.scope import CaseRoutes, Routes
@@ -28,7 +29,7 @@ from datamortem.common.wire import dump
 class CasesRoutes(Routes):
     """The cases somebody may see."""
 
-    permission_classes = (IsAuthenticated, CanOpenCases)
+    permission_classes = (SignedIn, CanOpenCases)
     queryset = Case.objects.none()  # names the model to the OpenAPI document
     serializer_class = CaseSerializer
     filterset_class = CaseFilter
@@ -65,7 +66,7 @@ class CaseRoute(CaseRoutes):
     def get_permissions(self) -> list[BasePermission]:
         """Let writers describe a case, and leads alone end its life."""
         is_description = self.action in ("retrieve", "partial_update", None)
-        return [IsAuthenticated(), CanWriteCase() if is_description else CanManageCase()]
+        return [SignedIn(), CanWriteCase() if is_description else CanManageCase()]
 
     @extend_schema(operation_id="cases_get")
     def retrieve(self, request: Request, case_id: str) -> Response:
@@ -120,7 +121,7 @@ class CaseRoute(CaseRoutes):
 class CustodyRoutes(CaseRoutes):
     """Who did what to a case."""
 
-    permission_classes = (IsAuthenticated, CanReadCase)
+    permission_classes = (SignedIn, CanReadCase)
     queryset = CustodyEntry.objects.none()  # names the model to the OpenAPI document
     serializer_class = CustodySerializer
     filterset_class = CustodyFilter

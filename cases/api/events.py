@@ -9,11 +9,11 @@ from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import NotFound, ValidationError
-from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.idempotency import idempotent
+from accounts.permissions import SignedIn
 from cases import formats, search, services
 from cases.api.scope import CaseRoutes, Routes
 from cases.api.serializers import (
@@ -120,7 +120,7 @@ class Asked:
 class EventsRoutes(CaseRoutes):
     """The events of a case."""
 
-    permission_classes = (IsAuthenticated, CanReadCase)
+    permission_classes = (SignedIn, CanReadCase)
     pagination_class = None
     filter_backends = ()
     action_parameters: ClassVar = {
@@ -133,7 +133,7 @@ class EventsRoutes(CaseRoutes):
 
     def get_permissions(self) -> list[Any]:
         """Let writers alone post."""
-        return [IsAuthenticated(), CanWriteCase() if self.action == "create" else CanReadCase()]
+        return [SignedIn(), CanWriteCase() if self.action == "create" else CanReadCase()]
 
     def known_repeatable(self) -> tuple[str, ...]:
         """Return the parameters that may be given several times, where there is a question."""
@@ -258,7 +258,7 @@ class EventsRoutes(CaseRoutes):
 class AllEventsRoutes(Routes):
     """The events of several cases."""
 
-    permission_classes = (IsAuthenticated,)
+    permission_classes = (SignedIn,)
     pagination_class = None
     filter_backends = ()
     repeatable = ("case", "evidence", "source")

@@ -11,12 +11,12 @@ from django.http import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.parsers import BaseParser
-from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.idempotency import begin, fingerprint_of, idempotent, keep, key_of, repeat
 from accounts.models import IdempotentAnswer
+from accounts.permissions import SignedIn
 from cases import services, store
 from cases.api.filters import EvidenceFilter
 from cases.api.scope import CaseRoutes, one
@@ -58,7 +58,7 @@ class Answered(Exception):
 class EvidenceRoutes(CaseRoutes):
     """The evidence of a case."""
 
-    permission_classes = (IsAuthenticated, CanWriteCase)
+    permission_classes = (SignedIn, CanWriteCase)
     queryset = Evidence.objects.none()  # names the model to the OpenAPI document
     serializer_class = EvidenceSerializer
     filterset_class = EvidenceFilter

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 from drf_spectacular.utils import extend_schema
-from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.idempotency import idempotent
 from accounts.models import User
+from accounts.permissions import SignedIn
 from cases import services
 from cases.api.scope import CaseRoutes, one
 from cases.api.serializers import AddMemberSerializer, ChangeMemberSerializer, MemberSerializer
@@ -24,7 +24,7 @@ from datamortem.common.errors import Invalid
 class MembersRoutes(CaseRoutes):
     """The members of a case."""
 
-    permission_classes = (IsAuthenticated, CanManageCase)
+    permission_classes = (SignedIn, CanManageCase)
     queryset = User.objects.none()  # names the model to the OpenAPI document
     serializer_class = MemberSerializer
     filter_backends = ()

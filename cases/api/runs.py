@@ -10,11 +10,11 @@ from django.db.models import QuerySet
 from django.http import HttpResponseBase, StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
-from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.idempotency import idempotent
+from accounts.permissions import SignedIn
 from cases import parsers, services
 from cases.api.filters import RunFilter
 from cases.api.scope import CaseRoutes, Routes, one
@@ -28,7 +28,7 @@ from datamortem.common.wire import dump
 class RunsRoutes(CaseRoutes):
     """The runs of a case."""
 
-    permission_classes = (IsAuthenticated, CanWriteCase)
+    permission_classes = (SignedIn, CanWriteCase)
     queryset = TaskRun.objects.none()  # names the model to the OpenAPI document
     serializer_class = RunSerializer
     filterset_class = RunFilter
@@ -96,7 +96,7 @@ def _rejected_lines(run: TaskRun) -> Iterator[bytes]:
 class ModulesRoutes(Routes):
     """The parsers of this version."""
 
-    permission_classes = (IsAuthenticated,)
+    permission_classes = (SignedIn,)
     queryset = AnalysisModule.objects.none()  # names the model to the OpenAPI document
     serializer_class = ModuleSerializer
     filter_backends = ()

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from datamortem.common.errors import DomainError, Invalid, Unavailable
+from datamortem.common.errors import DomainError, Invalid, TooMany, Unavailable
 from datamortem.common.wire import dump
 
 PREFIX: Final = "/api/"
@@ -24,6 +24,8 @@ _STATUS: Final = {
     "missing": status.HTTP_404_NOT_FOUND,
     "conflict": status.HTTP_409_CONFLICT,
     "too_large": status.HTTP_413_REQUEST_ENTITY_TOO_LARGE,
+    "forbidden": status.HTTP_403_FORBIDDEN,
+    "too_many": status.HTTP_429_TOO_MANY_REQUESTS,
     "unavailable": status.HTTP_503_SERVICE_UNAVAILABLE,
 }
 
@@ -35,7 +37,7 @@ class Refused(APIException):
         detail = {error.field: [error.detail]} if error.field else error.detail
         super().__init__(detail, error.code)
         self.status_code = _STATUS[error.status]
-        if isinstance(error, Unavailable):
+        if isinstance(error, Unavailable | TooMany):
             self.wait = error.retry_after
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from django.core.files.uploadedfile import SimpleUploadedFile
 from rest_framework.test import APIClient
 
-from accounts import tokens
+from accounts import policy, tokens
 from accounts.models import Role, User
 from cases import services
 from cases.engines import engine
@@ -32,10 +32,11 @@ def person(name: str, **facts: Any) -> User:
 
 
 def client_of(user: User | str) -> Any:
-    """Return an APIClient that asks as a user, by a token."""
+    """Return an APIClient that asks as a user, by a token; admins have just shown a second factor."""
     user = person(user) if isinstance(user, str) else user
+    shown = policy.needs_second_factor(user)
     client = APIClient(raise_request_exception=False)
-    client.credentials(HTTP_AUTHORIZATION=f"Bearer {tokens.issue(user).access}")
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {tokens.issue(user, second_factor=shown).access}")
     return client
 
 

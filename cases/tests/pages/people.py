@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 from django.test import Client
 
-from accounts.models import User
+from accounts import policy, sessions
+from accounts.models import AuthSession, User
 from cases import runs
 from cases.models import Case, Evidence, RunStatus, TaskRun
 from cases.tests.cast import receive
@@ -18,9 +19,15 @@ HOSTILE = "../../<script>alert(1)</script>\u202egpj.exe"
 
 
 def browser(user: User) -> Client:
-    """Return a browser in which a user is signed in."""
+    """Return a browser in which a user is signed in; admins have just shown a second factor."""
     client = Client()
     client.force_login(user)
+    signed_in = sessions.begin(
+        user, method=AuthSession.Method.BROWSER, second_factor=policy.needs_second_factor(user)
+    )
+    held = client.session
+    held[sessions.KEY] = str(signed_in.pk)
+    held.save()
     return client
 
 
