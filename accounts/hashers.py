@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import bcrypt
-from argon2.exceptions import InvalidHashError
 from django.conf import settings
 from django.contrib.auth.hashers import Argon2PasswordHasher, BCryptPasswordHasher
 
@@ -104,14 +103,14 @@ class MachineArgon2Hasher(Argon2PasswordHasher):
         with _turn():
             try:
                 return super().verify(password, encoded)
-            except InvalidHashError:
+            except ValueError:
                 return False
 
     def must_update(self, encoded: str) -> bool:
         """Return whether the hash was made with other parameters, or cannot be read."""
         try:
             return super().must_update(encoded)
-        except InvalidHashError:
+        except ValueError:
             return True
 
 
