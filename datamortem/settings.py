@@ -238,7 +238,7 @@ RUN_LEASE = _at_least("RUN_LEASE", 2, default=30)
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
 PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "accounts.hashers.MachineArgon2Hasher",
     "accounts.hashers.LegacyBCryptPasswordHasher",
 ]
 AUTH_PASSWORD_VALIDATORS = [
@@ -347,6 +347,9 @@ USE_I18N = True
 FORMAT_MODULE_PATH = "datamortem.formats"
 
 vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
+EMAIL_TIMEOUT = 20  # seconds: a mail server that says nothing holds nobody up
+#: Who mails come from.
+DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", default=f"dataMortem <noreply@{urlsplit(PUBLIC_URL).hostname}>")
 
 LOGGING = {
     "version": 1,
