@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from datetime import UTC, datetime
+import re
+from datetime import UTC
 from typing import Any, Final
 
 from django.db import transaction
 from django.utils import timezone
 
+from accounts import audit
+from accounts.audit import acting_as
 from accounts.models import User
 from cases.models import Case, CustodyEntry
+from datamortem.common.storable import plain, storable
+
+__all__ = ["acting_as", "content", "hash_of", "record", "storable", "verify"]
 
 #: What stands before the first entry of every case.
 GENESIS: Final = "0" * 64
@@ -26,17 +29,11 @@ GENESIS: Final = "0" * 64
 #: What the hash covers, beside `previous_hash`; exactly what an export shows.
 HASHED: Final = ("case_id", "sequence", "at", "actor", "action", "evidence_uid", "details", "previous_hash")
 
-_actor: ContextVar[str] = ContextVar("custody_actor", default="system")
-
-
-@contextmanager
-def acting_as(actor: str) -> Iterator[None]:
-    """Name who acts when no user does, such as a worker or an operator's command."""
-    token = _actor.set(storable(actor)[:255])
-    try:
-        yield
-    finally:
-        _actor.reset(token)
+#: Acts about people, access, and what leaves: they are in the platform's audit record, too.
+_AUDITED: Final = re.compile(
+    r"(member|team)\..+|case\.(owner|restricted|unrestricted|joined|deleted)|evidence\.deleted"
+    r"|.+\.(exported|downloaded)"
+)
 
 
 @transaction.atomic
@@ -48,7 +45,7 @@ def record(
     evidence_uid: str = "",
     details: dict[str, Any] | None = None,
 ) -> CustodyEntry:
-    """Append an act to the record of a case.
+    """Append an act to the record of a case; one about people or access also to the audit record.
 
     Whoever appends holds the row of the case until the end of the transaction, so that the
     sequence has no gaps and no forks. (SQLite: transactions of writers do not overlap at all.)
@@ -59,15 +56,17 @@ def record(
         case_id=case_id,
         sequence=last.sequence + 1 if last else 1,
         at=timezone.now(),
-        actor=storable(f"{by.username} <{by.email}>")[:255] if by else _actor.get(),
+        actor=audit.actor(by),
         user=by,
         action=action,
         evidence_uid=evidence_uid,
-        details=_plain(details or {}),
+        details=plain(details or {}),
         previous_hash=last.hash if last else GENESIS,
     )
     entry.hash = hash_of(content(entry))
     entry.save(force_insert=True)
+    if _AUDITED.fullmatch(action):
+        audit.record(action, by=by, target=evidence_uid, case_id=case_id, details=details)
     return entry
 
 
@@ -101,34 +100,3 @@ def verify(case_id: str) -> list[str]:
             return [f"Entry {sequence} of case {case_id} was changed after it was written."]
         previous = entry.hash
     return []
-
-
-def storable(text: str) -> str:
-    """Return the text as every database can keep it, with nothing dropped.
-
-    NUL becomes its Unicode picture and a lone surrogate (a file name that is not UTF-8) its
-    escape: PostgreSQL stores neither.
-    """
-    return text.replace("\x00", "\u2400").encode("utf-8", "backslashreplace").decode()
-
-
-def _plain(value: Any) -> Any:
-    """Return JSON that reads back from any database exactly as it was hashed.
-
-    PostgreSQL rewrites floats (1e22 comes back as an integer), so they are kept as text.
-    """
-    match value:
-        case dict():
-            return {storable(str(name)): _plain(held) for name, held in value.items()}
-        case list() | tuple() | set() | frozenset():
-            return [_plain(held) for held in value]
-        case str():
-            return storable(value)
-        case float():
-            return repr(value)
-        case datetime():
-            return value.astimezone(UTC).isoformat()
-        case bool() | int() | None:
-            return value
-        case _:
-            return storable(str(value))

@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import Any, NoReturn
 
 from django.db import models
 from django.utils import timezone
+
+
+class AppendOnly(Exception):
+    """Somebody tried to edit or remove what was recorded."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__("The audit record is added to, never edited; only what is too old goes.")
+
+
+class AuditQuerySet(models.QuerySet["AuditEntry"]):
+    """Reads entries, and refuses to edit or remove them."""
+
+    def update(self, **kwargs: Any) -> NoReturn:
+        """Refuse. Raises AppendOnly."""
+        raise AppendOnly
+
+    def delete(self) -> NoReturn:
+        """Refuse. Raises AppendOnly."""
+        raise AppendOnly
+
+    def remove_before(self, moment: datetime) -> int:
+        """Remove the entries before a moment and return how many; `audit.prune` alone calls this."""
+        removed, _ = models.QuerySet.delete(self.filter(at__lt=moment).order_by())
+        return removed
 
 
 class AuditEntry(models.Model):
@@ -31,6 +56,8 @@ class AuditEntry(models.Model):
     case_id = models.CharField(max_length=255, blank=True, default="", db_index=True)
     details: models.JSONField[Any, Any] = models.JSONField(default=dict)
 
+    objects = AuditQuerySet.as_manager()
+
     class Meta:
         db_table = "audit_entries"
         ordering = ["-pk"]
@@ -39,3 +66,13 @@ class AuditEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.action} by {self.actor}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Add the entry. Raises AppendOnly for one that is there already."""
+        if not self._state.adding:
+            raise AppendOnly
+        super().save(*args, **{**kwargs, "force_insert": True})
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse. Raises AppendOnly."""
+        raise AppendOnly

@@ -63,11 +63,15 @@ class CaseQuerySet(models.QuerySet["Case"]):
         roles = CaseRole.values if user.is_platform_admin else [CaseRole.LEAD]
         return self._within_bounds(user).filter(pk__in=_worked_on_by(user, *roles))
 
-    def barred_to(self, user: User) -> Self:
-        """Restricted cases that an admin has not joined: there is such a case, and no more to be seen."""
+    def foreign_to(self, user: User) -> Self:
+        """Cases that an admin does not work on: opening one is on record (`cases.audit`)."""
         if not user.is_platform_admin:
             return self.none()
-        return self.filter(restricted=True).exclude(pk__in=_worked_on_by(user, *CaseRole.values))
+        return self.exclude(pk__in=_worked_on_by(user, *CaseRole.values))
+
+    def barred_to(self, user: User) -> Self:
+        """Restricted cases that an admin has not joined: there is such a case, and no more to be seen."""
+        return self.foreign_to(user).filter(restricted=True)
 
     def _open_to(self, user: User, *roles: str) -> Self:
         is_in = Q(pk__in=_worked_on_by(user, *roles))
@@ -86,12 +90,12 @@ def _worked_on_by(user: User, *roles: str) -> models.QuerySet[Any, Any]:
     part is looked up by its own index. Teams open nothing to admins, who see what is not
     restricted anyway and decide themselves who is in a team.
     """
-    owned = Case.objects.filter(owner=user).values("pk")
-    member = CaseMember.objects.filter(user=user, role__in=roles).values("case_ref")
+    owned = Case.objects.filter(owner=user).order_by().values("pk")
+    member = CaseMember.objects.filter(user=user, role__in=roles).order_by().values("case_ref")
     if user.is_platform_admin:
         return owned.union(member, all=True)
     teams = TeamMember.objects.filter(user=user).values("team")
-    through_team = CaseTeam.objects.filter(team__in=teams, role__in=roles).values("case_ref")
+    through_team = CaseTeam.objects.filter(team__in=teams, role__in=roles).order_by().values("case_ref")
     return owned.union(member, through_team, all=True)
 
 
