@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from accounts.api import auth, me
+from accounts.api import api_tokens, auth, me, second_factor
 
 _ONE = {"get": "retrieve", "delete": "destroy"}
 
@@ -16,5 +16,12 @@ urlpatterns = [
     path("auth/logout-all/", auth.LogoutAllView.as_view()),
     path("auth/sessions/", auth.SessionsRoutes.as_view({"get": "list"})),
     path("auth/sessions/<uuid:session_id>/", auth.SessionsRoutes.as_view(_ONE)),
+    path("auth/api-tokens/", api_tokens.ApiTokensRoutes.as_view({"get": "list", "post": "create"})),
+    path("auth/api-tokens/<int:token_id>/", api_tokens.ApiTokensRoutes.as_view(_ONE)),
+    path("auth/otp/enrol/", second_factor.EnrolView.as_view()),
+    path("auth/otp/confirm/", second_factor.ConfirmView.as_view()),
+    path("auth/otp/verify/", second_factor.VerifyView.as_view()),
+    path("auth/otp/recovery-codes/", second_factor.RecoveryCodesView.as_view()),
+    path("auth/otp/disable/", second_factor.DisableView.as_view()),
     path("me/", me.MeView.as_view()),
 ]

@@ -128,6 +128,8 @@ class RecoveryDevice(TimestampMixin, Throttled, Device):  # type: ignore[misc]
         """Accept a code of the sheet, which is gone then."""
         if not self.verify_is_allowed()[0]:
             return False
+        if not token.isascii():
+            return self._refused()
         used, _ = self.codes.filter(digest=self.digest_of(token)).delete()
         return self._accepted() if used else self._refused()
 
