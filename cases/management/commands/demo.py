@@ -20,10 +20,10 @@ from accounts.models import Role, User
 from cases import custody, services
 from cases.demo.evidence import RECIPES, Recipe, make_file
 from cases.ingest import Described, Intake, Named, Outcome, counts_of, ledger, total
-from cases.management.commands._operator import operator
 from cases.management.commands._progress import Watch
 from cases.models import Case, CaseRole, RunStatus, TaskRun
 from datamortem.common.errors import DomainError
+from datamortem.common.operators import operator
 
 CASE: Final = "demo"
 _LARGEST: Final = 5_000

@@ -14,10 +14,10 @@ from accounts.models import User
 from cases import custody, services
 from cases.ingest import Described, Intake, Named, Outcome, find, ledger, total
 from cases.management.commands._examples import add_examples
-from cases.management.commands._operator import operator
 from cases.management.commands._progress import Watch
 from cases.models import Case
 from datamortem.common.errors import DomainError
+from datamortem.common.operators import operator
 
 
 class Command(BaseCommand):

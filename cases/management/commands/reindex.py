@@ -11,8 +11,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from cases import custody, services, tasks
 from cases.engines import engine
-from cases.management.commands._operator import operator
 from cases.models import Case, Evidence, RunStatus, TaskRun
+from datamortem.common.operators import operator
 
 
 class Command(BaseCommand):

@@ -7,10 +7,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from cases import custody, services, store
-from cases.management.commands._operator import operator
 from cases.models import Case, Evidence
 from cases.models.evidence import POSTED
 from datamortem.common.errors import DomainError
+from datamortem.common.operators import operator
 
 
 class Command(BaseCommand):

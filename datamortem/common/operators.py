@@ -1,4 +1,4 @@
-"""Who runs a command, for the custody record."""
+"""Who runs a command, for the records."""
 
 from __future__ import annotations
 
