@@ -31,11 +31,13 @@ _NOTE: Final = (
     "A fictional intrusion at a haulier: an invoice that was none, stolen credentials, a server, "
     "a web shell, and data that left. Everything in it is made up."
 )
+_ADMIN: Final = "admin"
 #: Who works on the case: name, role on the platform, role in the case (the owner needs none).
 _PEOPLE: Final = (
-    ("lead", Role.ADMIN, None),
+    ("lead", Role.ANALYST, None),
     ("analyst", Role.ANALYST, CaseRole.ANALYST),
     ("reader", Role.VIEWER, CaseRole.READER),
+    (_ADMIN, Role.ADMIN, None),
 )
 _SEARCHES: Final = (
     ("Invoice_4471", "how it came in"),
@@ -126,9 +128,11 @@ class Command(BaseCommand):
         write("")
         write("Go on with `make run`, then open")
         write(f"  timeline  {settings.PUBLIC_URL}/cases/{case.case_id}/timeline/")
-        write(f"  admin     {settings.PUBLIC_URL}/admin/")
-        names = ", ".join(_address(name) for name, _, _ in _PEOPLE)
+        names = ", ".join(_address(name) for name, _, _ in _PEOPLE if name != _ADMIN)
         write(f"  sign in   {names}; password {password}")
+        write(f"  admin     {settings.PUBLIC_URL}/admin/")
+        also = " (sets up a second factor first)" if settings.SECOND_FACTOR_ROLES else ""
+        write(f"  sign in   {_address(_ADMIN)}; the same password{also}")
         write("Searches that find the story (docs/demo.md tells it), there or on the command line:")
         for query, what in _SEARCHES:
             write(f"  .venv/bin/python manage.py search {case.case_id} '{query}'   # {what}")
