@@ -18,15 +18,18 @@ from django.db.models import Exists, OuterRef
 from accounts import audit
 from accounts.models import User
 from cases import custody
-from cases.models import Case, CustodyEntry
+from cases.index.document import Document
+from cases.models import Case, CustodyEntry, Evidence
 from cases.models.case import CaseQuerySet
 from datamortem.common.errors import Unavailable
 
 LOOKED: Final = "case.viewed_by_admin"
 SEARCHED: Final = "events.searched_by_admin"
 LISTED: Final = "records.listed_by_admin"
+EXPORTED: Final = "events.exported"
 
 _QUERY_LIMIT: Final = 1000
+_TEXT: Final = 255
 
 
 class NotRecorded(Unavailable):
@@ -91,10 +94,38 @@ def taken(
         custody.record(case_id=case_id, by=by, action=action, evidence_uid=evidence_uid, details=details)
 
 
-def question(q: str, **others: object) -> dict[str, Any]:
-    """Return what was asked, as details of an export; what was not said is left out."""
-    said = {"q": q[:_QUERY_LIMIT], **others}
-    return {name: value for name, value in said.items() if value}
+def evidence_taken(evidence: Evidence, *, by: User, range: str) -> None:
+    """Record that bytes of evidence leave; `range` is the part that was asked for."""
+    details = {"name": evidence.original_name, "sha256": evidence.sha256, "size": evidence.size}
+    if range:
+        details["range"] = range[:_TEXT]
+    taken(
+        "evidence.downloaded",
+        case_id=evidence.case_id,
+        by=by,
+        evidence_uid=evidence.evidence_uid,
+        details=details,
+    )
+
+
+def source_taken(document: Document, *, by: User, size: int) -> None:
+    """Record that the bytes of one record in the evidence leave, or are shown."""
+    taken(
+        "source.downloaded",
+        case_id=document["case_id"],
+        by=by,
+        evidence_uid=document["evidence_uid"],
+        details={"event": document["event_id"], "position": document["position"], "size": size},
+    )
+
+
+def question(**said: object) -> dict[str, Any]:
+    """Return how an export was asked for, as details of its entry; what was not said is left out."""
+    return {
+        name: value[:_QUERY_LIMIT] if isinstance(value, str) else value
+        for name, value in said.items()
+        if value
+    }
 
 
 def _foreign(cases: CaseQuerySet, user: User) -> list[str]:

@@ -15,7 +15,7 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
 from accounts.models import User
-from cases import search
+from cases import audit, search
 from cases.asked import Asked
 from cases.detail import around, attribute_values, core_values, message
 from cases.hexview import as_text, hex_lines, texts_in
@@ -102,6 +102,7 @@ def source(request: SignedIn, case_id: str, event_id: str) -> HttpResponse:
         document = _document(only, event_id)
         page |= {"event": public(document)}
         found = search.source_of(document)
+        audit.source_taken(document, by=request.user, size=len(found))
     except DomainError as refusal:
         return _refused(request, "cases/source.html", page, refusal)
     part = found[:_SOURCE]
@@ -118,11 +119,16 @@ def source(request: SignedIn, case_id: str, event_id: str) -> HttpResponse:
 
 
 def _case(request: SignedIn, case_id: str) -> tuple[Case, QuerySet[Case]]:
-    """Return a case the user sees, and the queryset of it alone. Raises Http404."""
+    """Return a case the user sees, and the queryset of it alone. Raises Http404 and NotRecorded.
+
+    That an admin looks into a case they do not work on is on record.
+    """
     if "\x00" in case_id:  # PostgreSQL would refuse the question
         raise Http404
     only = Case.objects.visible_to(request.user).filter(case_id=case_id)
-    return get_object_or_404(only), only
+    case = get_object_or_404(audit.marked(only, request.user))
+    audit.looked(case, by=request.user, at=f"{request.method} {request.path}")
+    return case, only
 
 
 def _api(case: Case, what: str) -> str:

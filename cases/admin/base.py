@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import urlencode
 
 from django.contrib import messages
@@ -16,7 +16,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 
-from cases.models import Case, Evidence, RunStatus
+from accounts.models import User
+from cases import audit
+from cases.models import Case, Evidence, RejectedRecord, RunStatus, TaskRun
 from cases.visible import plain, visible
 from datamortem.common.errors import DomainError
 
@@ -82,11 +84,46 @@ class ReadOnlyAdmin(ModelAdmin):
 class ScopedAdmin(ReadOnlyAdmin):
     """Shows rows of the cases that the user sees."""
 
+    #: Whether a list says more of its cases than that they are there.
+    list_is_a_look: ClassVar[bool] = True
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Return the rows of visible cases, in the order of the list."""
         found: QuerySet[Any] = self.model.objects.visible_to(request.user)
         ordering = self.get_ordering(request)
         return found.order_by(*ordering) if ordering else found
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Show the list; rows of cases that the admin does not work on are looked at on record."""
+        answer = super().changelist_view(request, extra_context)
+        rows = getattr(getattr(answer, "context_data", {}).get("cl"), "result_list", ())
+        self.record_look(request, rows if self.list_is_a_look else ())
+        return answer
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """Show one; of a case that the admin does not work on, on record."""
+        shown = kwargs.get("obj")
+        self.record_look(request, [shown] if shown is not None else [])
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def record_look(self, request: HttpRequest, rows: Iterable[Any]) -> None:
+        """Record that these rows are shown. Raises NotRecorded."""
+        if isinstance(request.user, User):
+            cases = {case_id_of(row) for row in rows}
+            audit.looked_at_rows(cases, by=request.user, at=f"{request.method} {request.path}")
+
+
+def case_id_of(row: Any) -> str:
+    """Return the id of the case that a row belongs to."""
+    match row:
+        case TaskRun():
+            return row.evidence.case_id
+        case RejectedRecord():
+            return row.run.evidence.case_id
+        case _:
+            return str(row.case_id)
 
 
 def perform(request: HttpRequest, act: Callable[[], object], done: str) -> bool:

@@ -69,6 +69,7 @@ class CaseAdmin(ScopedAdmin):
     """Cases, each with what is known of it. Nothing is deleted here."""
 
     form = CaseForm
+    list_is_a_look = False
     list_display = (
         "name", "shown_title", "state", "shown_severity", "owner",
         "evidence", "events", "activity", "timeline",
@@ -112,6 +113,8 @@ class CaseAdmin(ScopedAdmin):
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)  # type: ignore[no-any-return]
         except DomainError as refusal:
+            if request.method != "POST":
+                raise
             message = refusal
         perform(request, _refuse(message), "")
         return HttpResponseRedirect(request.path)

@@ -16,7 +16,7 @@ from rest_framework.response import Response
 
 from accounts.idempotency import idempotent
 from accounts.permissions import SignedIn
-from cases import custody, services
+from cases import audit, custody, services
 from cases.api.filters import CaseFilter, CustodyFilter
 from cases.api.scope import CaseRoutes, Routes
 from cases.api.serializers import CaseSerializer, ChangeCaseSerializer, CustodySerializer, OpenCaseSerializer
@@ -142,6 +142,10 @@ class CustodyRoutes(CaseRoutes):
             page: Response = self.listed(self.get_queryset())
             return page
         entries = self.filter_queryset(self.get_queryset()).order_by("sequence")
+        last = entries.last()
+        details = {"last": last.sequence, "hash": last.hash} if last else {}
+        audit.taken("custody.exported", case_id=self.case.case_id, by=self.by, details=details)
+        entries = entries.filter(sequence__lte=last.sequence if last else 0)  # without this very export
         response = StreamingHttpResponse(_lines(entries), content_type="application/x-ndjson")
         as_download(response, name=f"{self.case.case_id}-custody.jsonl")
         return response

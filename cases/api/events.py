@@ -14,7 +14,7 @@ from rest_framework.response import Response
 
 from accounts.idempotency import idempotent
 from accounts.permissions import SignedIn
-from cases import formats, search, services
+from cases import audit, formats, search, services
 from cases.api.scope import CaseRoutes, Routes
 from cases.api.serializers import (
     EventDetailSerializer,
@@ -28,6 +28,7 @@ from cases.api.serializers import (
 from cases.index.document import format_time, public
 from cases.index.engine import INTERVALS
 from cases.models import Case
+from cases.models.case import CaseQuerySet
 from cases.permissions import CanReadCase, CanWriteCase
 from datamortem.common.api import number_in
 from datamortem.common.downloads import as_download
@@ -82,6 +83,11 @@ class Asked:
             evidence=self.parameters.getlist("evidence"),
             source=self.parameters.getlist("source"),
         )
+
+    def said(self) -> dict[str, Any]:
+        """Return the question as it was put, for the record."""
+        said: dict[str, Any] = {name: self.parameters.get(name, "") for name in _ASKED}
+        return said | {name: self.parameters.getlist(name) for name in ("evidence", "source")}
 
     def number(self, name: str, default: int, limit: int) -> int:
         """Return a number from 1 to `limit`. Raises ValidationError."""
@@ -177,7 +183,9 @@ class EventsRoutes(CaseRoutes):
     )
     def source(self, request: Request, case_id: str, event_id: str) -> HttpResponseBase:
         """Send the bytes of the event's record in the evidence, as found."""
-        record = search.source_of(search.get_event(self.cases, event_id))
+        document = search.get_event(self.cases, event_id)
+        record = search.source_of(document)
+        audit.source_taken(document, by=self.by, size=len(record))
         response = HttpResponse(record, content_type="application/octet-stream")
         as_download(response, name=f"{event_id}.bin", content=record)
         return response
@@ -248,6 +256,12 @@ class EventsRoutes(CaseRoutes):
         shape = asked.one_of("format", formats.FORMATS, "jsonl")
         newest_first = asked.newest_first("timestamp")
         events = search.export(asked.question(self.cases), newest_first=newest_first)
+        audit.taken(
+            audit.EXPORTED,
+            case_id=self.case.case_id,
+            by=self.by,
+            details=audit.question(format=shape, **asked.said()),
+        )
         response = StreamingHttpResponse(
             formats.lines(events, shape), content_type=formats.MEDIA_TYPES[shape]
         )
@@ -275,9 +289,14 @@ class AllEventsRoutes(Routes):
     )
     def find(self, request: Request) -> Response:
         """Find events in the named cases, or in all that the user may see."""
-        return Asked(request).page(self._cases(request.query_params.getlist("case")))
+        named = request.query_params.getlist("case")
+        cases = self._cases(named)
+        answer = Asked(request).page(cases)
+        found = {event["case_id"] for event in answer.data["results"]}
+        audit.searched(cases, named=named, found=found, by=self.by, at=self.place)
+        return answer
 
-    def _cases(self, named: list[str]) -> QuerySet[Case]:
+    def _cases(self, named: list[str]) -> CaseQuerySet:
         """Return the scope. Raises NotFound when one of the named cases is not visible."""
         cases = Case.objects.visible_to(self.by)
         if not named:

@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from accounts.idempotency import begin, fingerprint_of, idempotent, keep, key_of, repeat
 from accounts.models import IdempotentAnswer
 from accounts.permissions import SignedIn
-from cases import services, store
+from cases import audit, services, store
 from cases.api.filters import EvidenceFilter
 from cases.api.scope import CaseRoutes, one
 from cases.api.serializers import (
@@ -135,6 +135,7 @@ class EvidenceRoutes(CaseRoutes):
         place = store.path(evidence.local_path)
         if evidence.sealed_at is None or not evidence.sha256 or not place.is_file():
             raise SourceGone("The stored bytes are not those that came in, so none are sent.")
+        audit.evidence_taken(evidence, by=self.by, range=request.headers.get("Range", ""))
         name = evidence.original_name.replace("\\", "/").rpartition("/")[2] or evidence.evidence_uid
         return send_file(request._request, place, name=name, sha256=evidence.sha256)
 

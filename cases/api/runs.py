@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from accounts.idempotency import idempotent
 from accounts.permissions import SignedIn
-from cases import parsers, services
+from cases import audit, parsers, services
 from cases.api.filters import RunFilter
 from cases.api.scope import CaseRoutes, Routes, one
 from cases.api.serializers import ModuleSerializer, RunSerializer
@@ -75,6 +75,13 @@ class RunsRoutes(CaseRoutes):
     def rejected(self, request: Request, case_id: str, run_id: int) -> HttpResponseBase:
         """Stream what was read and could not be indexed: position, reason, raw."""
         run = self.run
+        audit.taken(
+            "rejected.downloaded",
+            case_id=self.case.case_id,
+            by=self.by,
+            evidence_uid=run.evidence_id,
+            details={"run": run.pk, "records": run.rejected},
+        )
         response = StreamingHttpResponse(_rejected_lines(run), content_type="application/x-ndjson")
         as_download(response, name=f"{self.case.case_id}-run-{run.pk}-rejected.jsonl")
         return response

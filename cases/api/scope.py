@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.viewsets import GenericViewSet
 
 from accounts.models import User
+from cases import audit
 from cases.models import Case
 from datamortem.common import pages
 from datamortem.common.api import StrictParameters
@@ -54,6 +55,11 @@ class Routes(StrictParameters, GenericViewSet[Any]):
         """Who asks."""
         return user_of(self.request)
 
+    @property
+    def place(self) -> str:
+        """What is asked for, as the audit record names it."""
+        return f"{self.request.method} {self.request.path}"
+
     def listed(self, queryset: QuerySet[Any]) -> Any:
         """Return the answer of a list: filtered, ordered, one page."""
         page = self.paginate_queryset(self.filter_queryset(queryset))
@@ -61,10 +67,16 @@ class Routes(StrictParameters, GenericViewSet[Any]):
 
 
 class CaseRoutes(Routes):
-    """A viewset inside the case of its address."""
+    """A viewset inside the case of its address. That an admin looks into a foreign one is on record."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Record the look once it is known that the request may be answered."""
+        super().initial(request, *args, **kwargs)
+        audit.looked(self.case, by=self.by, at=self.place)
 
     @cached_property
     def case(self) -> Case:
         """The case, if the user may see it. Raises NotFound."""
-        cases = Case.objects.visible_to(self.by).select_related("owner", "closed_by")
+        cases = audit.marked(Case.objects.visible_to(self.by), self.by)
+        cases = cases.select_related("owner", "closed_by")
         return one(cases, case_id=self.kwargs["case_id"])

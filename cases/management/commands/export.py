@@ -11,10 +11,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from cases import formats, search
+from cases import audit, custody, formats, search
 from cases.index.document import Document
 from cases.management.commands._asking import REFUSED, add_question, question, refusals
 from cases.management.commands._examples import add_examples
+from datamortem.common.operators import operator
 
 
 class Command(BaseCommand):
@@ -40,11 +41,25 @@ class Command(BaseCommand):
             raise CommandError("--output: name a file; `search --format` prints.", returncode=REFUSED)
         with refusals(options["query"]):
             counted = _Counted(search.export(question(options)))
+            _record(options)
             try:
                 _write_whole(output, formats.lines(counted, options["format"]))
             except OSError as error:
                 raise CommandError(f"{output}: {error.strerror}.", returncode=REFUSED) from error
         return str(counted.number)
+
+
+def _record(options: dict[str, Any]) -> None:
+    asked = {"q": options["query"], "from": options["start"], "to": options["end"]}
+    details = audit.question(
+        **asked,
+        evidence=options["evidence"],
+        source=options["source"],
+        format=options["format"],
+        file=options["output"].name,
+    )
+    with custody.acting_as(operator()):
+        audit.taken(audit.EXPORTED, case_id=options["case"], by=None, details=details)
 
 
 class _Counted:
