@@ -9,9 +9,9 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from cases import search
-from cases.management.commands._terminal import printable
 from cases.models import Case
 from datamortem.common.errors import DomainError
+from datamortem.common.terminal import printable
 
 REFUSED = 2
 

@@ -17,7 +17,7 @@ from cases import formats, search
 from cases.index.document import Document
 from cases.management.commands._asking import REFUSED, add_question, question, refusals
 from cases.management.commands._examples import add_examples
-from cases.management.commands._terminal import printable, printable_json
+from datamortem.common.terminal import printable, printable_json
 
 _TABLE_LIMIT: Final = 100
 _NOTHING: Final = 1
