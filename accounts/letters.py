@@ -15,9 +15,13 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
+from django.http import HttpRequest
 from django.template import Context, engines
 from django.template.loader import render_to_string
 from django.utils.module_loading import import_string
+from django.utils.translation import get_language_from_request
+
+from accounts.models import User
 
 #: The languages that mails are written in; whoever has another one gets the first.
 LANGUAGES: Final = ("en", "fr", "de")
@@ -60,6 +64,23 @@ KINDS: Final = {
     "invitation": Kind("/invitation/", "accounts.letters.invitation"),
     "admin_joined": Kind("/"),
 }
+
+
+def account_of(address: str) -> User | None:
+    """Return the active account of an address; mail goes to the address as the account has it.
+
+    One that merely compares alike, such as with a dotless i, gets nothing that is another's.
+    """
+    try:
+        user = User.objects.get_by_natural_key(address)
+    except User.DoesNotExist:
+        return None
+    return user if user.is_active else None
+
+
+def language_of(request: HttpRequest) -> str:
+    """Return the language that a browser asks for; an empty text where it asks for none."""
+    return get_language_from_request(request) if request.headers.get("Accept-Language") else ""
 
 
 def as_posted(recipient: str, locale: str, context: Mapping[str, Any]) -> Letter:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from accounts.api import api_tokens, auth, me, second_factor
+from accounts.api import api_tokens, auth, me, passwords, registration, second_factor
 
 _ONE = {"get": "retrieve", "delete": "destroy"}
 
@@ -14,6 +14,12 @@ urlpatterns = [
     path("auth/refresh/", auth.RefreshView.as_view()),
     path("auth/logout/", auth.LogoutView.as_view()),
     path("auth/logout-all/", auth.LogoutAllView.as_view()),
+    path("auth/register/", registration.RegisterView.as_view()),
+    path("auth/email/verify/", registration.VerifyEmailView.as_view()),
+    path("auth/email/resend/", registration.ResendView.as_view()),
+    path("auth/password/change/", passwords.ChangePasswordView.as_view()),
+    path("auth/password/reset/", passwords.AskResetView.as_view()),
+    path("auth/password/reset/confirm/", passwords.ConfirmResetView.as_view()),
     path("auth/sessions/", auth.SessionsRoutes.as_view({"get": "list"})),
     path("auth/sessions/<uuid:session_id>/", auth.SessionsRoutes.as_view(_ONE)),
     path("auth/api-tokens/", api_tokens.ApiTokensRoutes.as_view({"get": "list", "post": "create"})),
