@@ -33,6 +33,11 @@ def may_open_cases(user: User) -> bool:
     return user.may_write and user.bound_cases is None
 
 
+def manages_teams(user: User) -> bool:
+    """Whether the user makes teams and says who is in them; a token bound to cases does not."""
+    return user.is_platform_admin and user.may_write and user.bound_cases is None
+
+
 def manages(user: User, other: User) -> bool:
     """Whether the user decides on another account: admins on analysts and viewers, superadmins on all."""
     if is_superadmin(user):

@@ -11,6 +11,7 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from accounts import policy
 from accounts.models import User
 from cases.models import Case
 
@@ -23,6 +24,11 @@ def may_write(user: User, case: Case) -> bool:
 def may_manage(user: User, case: Case) -> bool:
     """Whether the user decides on members and life of the case."""
     return Case.objects.managed_by(user).filter(pk=case.pk).exists()
+
+
+def may_guard(user: User, case: Case) -> bool:
+    """Whether the user decides if the case is restricted."""
+    return Case.objects.guarded_by(user).filter(pk=case.pk).exists()
 
 
 def visible_case_ids(user: User, case_ids: Collection[str]) -> set[str]:
@@ -42,12 +48,12 @@ def _case(view: APIView) -> Case:
 class CanOpenCases(BasePermission):
     """Everybody lists what they may see; viewers open nothing."""
 
-    message = "Viewers cannot open cases."
+    message = "Viewers and tokens bound to cases cannot open cases."
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         """Answer."""
         user = _user(request)
-        return user is not None and (request.method in SAFE_METHODS or user.may_write)
+        return user is not None and (request.method in SAFE_METHODS or policy.may_open_cases(user))
 
 
 class CanReadCase(BasePermission):
@@ -78,3 +84,46 @@ class CanManageCase(BasePermission):
         """Answer."""
         case, user = _case(view), _user(request)
         return user is not None and (request.method in SAFE_METHODS or may_manage(user, case))
+
+
+class CanGuardCase(BasePermission):
+    """Leads restrict their case and open it again, and so do administrators who have joined it."""
+
+    message = "Only a lead of this case, or an administrator who is one of its people, may do this."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Answer."""
+        case, user = _case(view), _user(request)
+        return user is not None and may_guard(user, case)
+
+
+class SeesAllCases(BasePermission):
+    """Only administrators of the platform."""
+
+    message = "Only an administrator may do this."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Answer."""
+        user = _user(request)
+        return user is not None and policy.sees_all_cases(user)
+
+
+class CanJoinCase(SeesAllCases):
+    """Only administrators join. Raises NotFound for whom the case is not there."""
+
+    message = "Only an administrator joins a case; others ask one of its leads."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Answer."""
+        return _case(view) is not None and super().has_permission(request, view)
+
+
+class CanManageTeams(BasePermission):
+    """Everybody sees their teams; administrators make and change them."""
+
+    message = "Only an administrator changes teams."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Answer."""
+        user = _user(request)
+        return user is not None and (request.method in SAFE_METHODS or policy.manages_teams(user))

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
+
+from accounts.models.user import User
+
+
+class TeamQuerySet(models.QuerySet["Team"]):
+    """Which teams somebody may see."""
+
+    def visible_to(self, user: User) -> Self:
+        """Teams the user is in; for admins all. A token bound to cases opens nothing but these."""
+        if not user.is_active or user.bound_cases is not None:
+            return self.none()
+        if user.is_platform_admin:
+            return self
+        return self.filter(pk__in=TeamMember.objects.filter(user=user).values("team"))
 
 
 class Team(models.Model):
@@ -13,6 +29,8 @@ class Team(models.Model):
     name = models.CharField(max_length=80, unique=True)
     description = models.TextField(blank=True, default="")
     created_at = models.DateTimeField(default=timezone.now)
+
+    objects = TeamQuerySet.as_manager()
 
     class Meta:
         db_table = "teams"

@@ -1,4 +1,4 @@
-"""Routes of who works on a case. The owner is one of the leads; `id` is the user's."""
+"""Routes of who works on a case by name. The owner is one of the leads; `id` is the user's."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from rest_framework.response import Response
 
 from accounts.idempotency import idempotent
 from accounts.models import User
+from accounts.people import active_user
 from accounts.permissions import SignedIn
 from cases import services
 from cases.api.scope import CaseRoutes, one
 from cases.api.serializers import AddMemberSerializer, ChangeMemberSerializer, MemberSerializer
 from cases.models import CaseMember, CaseRole
 from cases.permissions import CanManageCase
-from datamortem.common.errors import Invalid
 
 
 class MembersRoutes(CaseRoutes):
@@ -56,7 +56,7 @@ class MembersRoutes(CaseRoutes):
         """Let a user work on the case."""
         given = AddMemberSerializer(data=request.data)
         given.is_valid(raise_exception=True)
-        user = _user_called(given.validated_data["user"])
+        user = active_user(given.validated_data["user"])
         services.add_member(case=self.case, user=user, role=given.validated_data["role"], by=self.by)
         return Response(self._shown(self._member(user.pk)), status=201)
 
@@ -72,28 +72,18 @@ class MembersRoutes(CaseRoutes):
         given = ChangeMemberSerializer(data=request.data)
         given.is_valid(raise_exception=True)
         role = given.validated_data["role"]
-        if user.pk == self.case.owner_id:
-            services.change_owner(case=self.case, role=role, by=self.by)
-        else:
-            services.change_member(member=self._membership(user), role=role, by=self.by)
+        services.change_member(case=self.case, user=user, role=role, by=self.by)
         del self.case
         return Response(self._shown(self._member(user_id)))
 
     @extend_schema(operation_id="members_remove", responses={204: None})
     def destroy(self, request: Request, case_id: str, user_id: int) -> Response:
         """End a user's work on the case; the last lead cannot leave."""
-        user = self._member(user_id)
-        if user.pk == self.case.owner_id:
-            services.remove_owner(case=self.case, by=self.by)
-        else:
-            services.remove_member(member=self._membership(user), by=self.by)
+        services.remove_member(case=self.case, user=self._member(user_id), by=self.by)
         return Response(status=204)
 
     def _member(self, user_id: int) -> User:
         return one(self.get_queryset(), pk=user_id)
-
-    def _membership(self, user: User) -> CaseMember:
-        return one(CaseMember.objects.select_related("user"), case_ref=self.case, user=user)
 
     def _shown(self, user: Any) -> dict[str, Any]:
         is_owner = user.pk == self.case.owner_id
@@ -106,14 +96,3 @@ class MembersRoutes(CaseRoutes):
             "is_owner": is_owner,
             "added_at": user.added_at,
         }
-
-
-def _user_called(name: str) -> User:
-    """Return an active user by username, address or id. Raises Invalid."""
-    active = User.objects.filter(is_active=True)
-    found = active.filter(username=name).first() or active.filter(email__iexact=name).first()
-    if found is None and name.isascii() and name.isdecimal() and len(name) < 10:
-        found = active.filter(pk=int(name)).first()
-    if found is None:
-        raise Invalid("No active user has this username or address.", field="user")
-    return found

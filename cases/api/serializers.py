@@ -29,6 +29,7 @@ class CaseSerializer(serializers.ModelSerializer[Case]):
             "severity",
             "tags",
             "owner",
+            "restricted",
             "created_at",
             "closed_at",
             "closed_by",

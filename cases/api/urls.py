@@ -7,8 +7,10 @@ from django.urls import path
 from cases.api.cases import CaseRoute, CasesRoutes, CustodyRoutes
 from cases.api.events import AllEventsRoutes, EventsRoutes
 from cases.api.evidence import EvidenceRoutes
+from cases.api.joining import BelongingRoutes, JoinRoutes, RestrictedCasesRoutes
 from cases.api.members import MembersRoutes
 from cases.api.runs import ModulesRoutes, RunsRoutes
+from cases.api.teams import CaseTeamsRoutes, TeamMembersRoutes, TeamsRoutes
 
 _CASE = "cases/<path:case_id>/"  # ids of the old system may hold a slash
 _EVIDENCE = f"{_CASE}evidence/<str:evidence_uid>/"
@@ -24,6 +26,23 @@ urlpatterns = [
         f"{_CASE}members/<int:user_id>/",
         MembersRoutes.as_view({"get": "retrieve", "patch": "partial_update", "delete": "destroy"}),
     ),
+    path(f"{_CASE}teams/", CaseTeamsRoutes.as_view({"get": "list", "post": "create"})),
+    path(
+        f"{_CASE}teams/<int:team_id>/",
+        CaseTeamsRoutes.as_view({"get": "retrieve", "patch": "partial_update", "delete": "destroy"}),
+    ),
+    path(f"{_CASE}owner/", BelongingRoutes.as_view({"post": "pass_on"})),
+    path(f"{_CASE}restrict/", BelongingRoutes.as_view({"post": "restrict"})),
+    path(f"{_CASE}unrestrict/", BelongingRoutes.as_view({"post": "unrestrict"})),
+    path(f"{_CASE}join/", JoinRoutes.as_view({"post": "join"})),
+    path("restricted-cases/", RestrictedCasesRoutes.as_view({"get": "list"})),
+    path("teams/", TeamsRoutes.as_view({"get": "list", "post": "create"})),
+    path(
+        "teams/<int:team_id>/",
+        TeamsRoutes.as_view({"get": "retrieve", "patch": "partial_update", "delete": "destroy"}),
+    ),
+    path("teams/<int:team_id>/members/", TeamMembersRoutes.as_view({"get": "list", "post": "create"})),
+    path("teams/<int:team_id>/members/<int:user_id>/", TeamMembersRoutes.as_view({"delete": "destroy"})),
     path(f"{_CASE}custody/", CustodyRoutes.as_view({"get": "list"})),
     path(f"{_CASE}evidence/", EvidenceRoutes.as_view({"get": "list", "post": "create"})),
     path(

@@ -7,12 +7,9 @@ None for an operator's command (`custody.acting_as` names it).
 from cases.services.case import (
     CaseClosed,
     CaseIdTaken,
-    add_member,
-    change_member,
     close_case,
     delete_case,
     open_case,
-    remove_member,
     reopen_case,
     update_case,
 )
@@ -23,34 +20,59 @@ from cases.services.evidence import (
     receive_evidence,
     update_evidence,
 )
+from cases.services.join import join_case, restrict_case, unrestrict_case
+from cases.services.member import LastLead, add_member, can_lead, change_member, leads, remove_member
 from cases.services.module import modules
-from cases.services.owner import change_owner, remove_owner
+from cases.services.owner import pass_on
 from cases.services.posted import Posted, post_events
 from cases.services.run import cancel_run, queue_rebuild, retry_run, run_again
+from cases.services.team import (
+    add_team,
+    add_to_team,
+    change_team,
+    change_team_role,
+    create_team,
+    delete_team,
+    remove_from_team,
+    remove_team,
+)
 
 __all__ = [
     "CaseClosed",
     "CaseIdTaken",
+    "LastLead",
     "Posted",
     "Received",
     "add_member",
+    "add_team",
+    "add_to_team",
+    "can_lead",
     "cancel_run",
     "change_member",
-    "change_owner",
+    "change_team",
+    "change_team_role",
     "check_evidence",
     "close_case",
+    "create_team",
     "delete_case",
     "delete_evidence",
+    "delete_team",
+    "join_case",
+    "leads",
     "modules",
     "open_case",
+    "pass_on",
     "post_events",
     "queue_rebuild",
     "receive_evidence",
+    "remove_from_team",
     "remove_member",
-    "remove_owner",
+    "remove_team",
     "reopen_case",
+    "restrict_case",
     "retry_run",
     "run_again",
+    "unrestrict_case",
     "update_case",
     "update_evidence",
 ]

@@ -1,4 +1,4 @@
-"""The life of a case, and who works on it."""
+"""The life of a case."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from accounts.models import User
 from cases import custody, store
 from cases.engines import IndexDown, engine
 from cases.index.engine import IndexUnavailable
-from cases.models import Case, CaseMember, CaseRole, CaseStatus, Event, Evidence, Severity, TaskRun
+from cases.models import Case, CaseStatus, Event, Evidence, Severity, TaskRun
 from datamortem.common.errors import Conflict, Invalid
 
 _CASE_ID: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -44,18 +44,6 @@ class CaseNotEmpty(Conflict):
     """The case holds evidence, and its deletion was not confirmed."""
 
     code = "case_not_empty"
-
-
-class AlreadyMember(Conflict):
-    """The user works on the case already."""
-
-    code = "already_member"
-
-
-class LastLead(Conflict):
-    """A case keeps at least one lead."""
-
-    code = "last_lead"
 
 
 def locked(case: Case) -> Case:
@@ -174,56 +162,6 @@ def discard_content(sha256: str) -> None:
     with store.removal(sha256) as place:
         if not Evidence.objects.filter(sha256=sha256).exists():
             place.unlink(missing_ok=True)
-
-
-@transaction.atomic
-def add_member(*, case: Case, user: User, role: str, by: User | None) -> CaseMember:
-    """Let a user work on the case."""
-    case = locked_open(case)
-    check_role(role)
-    if case.owner_id == user.pk or CaseMember.objects.filter(case_ref=case, user=user).exists():
-        raise AlreadyMember(f"{user.username} is a member of case {case.case_id} already.", field="user")
-    member = CaseMember.objects.create(case_ref=case, user=user, role=role, added_by=by)
-    details = {"member": user.username, "role": role}
-    custody.record(case_id=case.case_id, by=by, action="member.added", details=details)
-    return member
-
-
-@transaction.atomic
-def change_member(*, member: CaseMember, role: str, by: User | None) -> CaseMember:
-    """Give a member another role. Raises LastLead when no lead would remain."""
-    case = locked_open(member.case_ref)
-    check_role(role)
-    before = member.role
-    if role != CaseRole.LEAD:
-        _check_lead_remains(case, without=member)
-    member.role = role
-    member.save(update_fields=["role"])
-    details = {"member": member.user.username, "before": before, "after": role}
-    custody.record(case_id=case.case_id, by=by, action="member.changed", details=details)
-    return member
-
-
-@transaction.atomic
-def remove_member(*, member: CaseMember, by: User | None) -> None:
-    """End a user's work on the case. Raises LastLead when no lead would remain."""
-    case = locked_open(member.case_ref)
-    _check_lead_remains(case, without=member)
-    details = {"member": member.user.username, "role": member.role}
-    member.delete()
-    custody.record(case_id=case.case_id, by=by, action="member.removed", details=details)
-
-
-def _check_lead_remains(case: Case, *, without: CaseMember) -> None:
-    leads = CaseMember.objects.filter(case_ref=case, role=CaseRole.LEAD).exclude(pk=without.pk)
-    if without.role == CaseRole.LEAD and case.owner_id is None and not leads.exists():
-        raise LastLead(f"{without.user.username} is the last lead of case {case.case_id}.", field="role")
-
-
-def check_role(role: str) -> None:
-    """Raise Invalid for what is no role in a case."""
-    if role not in CaseRole.values:
-        raise Invalid(f"A role in a case is one of {', '.join(CaseRole.values)}.", field="role")
 
 
 def _checked(facts: dict[str, Any]) -> dict[str, Any]:

@@ -1,51 +1,42 @@
-"""The owner of a case: a lead without a row among its members, who can be followed by another."""
+"""Passing a case on: it always has at most one owner, who leads it."""
 
 from __future__ import annotations
 
 from django.db import transaction
 
 from accounts.models import User
-from cases import custody
 from cases.models import Case, CaseMember, CaseRole
-from cases.services.case import LastLead, check_role, locked_open
+from cases.services.case import locked
+from cases.services.member import can_lead, make_owner
+from datamortem.common.errors import Conflict, Invalid
+
+
+class AlreadyOwner(Conflict):
+    """The user owns the case already."""
+
+    code = "already_owner"
 
 
 @transaction.atomic
-def change_owner(*, case: Case, role: str, by: User | None) -> User | None:
-    """Give the owner another role in the case; the lead of longest standing becomes its owner.
+def pass_on(*, case: Case, to: User, by: User | None) -> Case:
+    """Make a user the owner; who was it before stays as a lead.
 
-    Returns who had the case before. Raises LastLead when there is no other lead.
+    A closed case is passed on too: somebody has to answer for it. Raises Invalid for whom cannot
+    lead.
     """
-    check_role(role)
-    if role == CaseRole.LEAD:
-        return locked_open(case).owner
-    before = _hand_over(case, by=by)
-    CaseMember.objects.create(case_ref=case, user=before, role=role, added_by=by)
-    details = {"member": before.username, "before": CaseRole.LEAD, "after": role}
-    custody.record(case_id=case.case_id, by=by, action="member.changed", details=details)
-    return before
-
-
-@transaction.atomic
-def remove_owner(*, case: Case, by: User | None) -> None:
-    """End the owner's work on the case; the lead of longest standing becomes its owner.
-
-    Raises LastLead when there is no other lead.
-    """
-    before = _hand_over(case, by=by)
-    details = {"member": before.username, "role": CaseRole.LEAD}
-    custody.record(case_id=case.case_id, by=by, action="member.removed", details=details)
-
-
-def _hand_over(case: Case, *, by: User | None) -> User:
-    """Make another lead the owner; return who it was before."""
-    before = locked_open(case).owner
-    heir = CaseMember.objects.filter(case_ref=case, role=CaseRole.LEAD).exclude(user=before).first()
-    if before is None or heir is None:
-        raise LastLead(f"The owner is the last lead of case {case.case_id}.", field="role")
-    case.owner = heir.user
-    case.save(update_fields=["owner"])
-    heir.delete()
-    details = {"before": {"owner": before.username}, "after": {"owner": heir.user.username}}
-    custody.record(case_id=case.case_id, by=by, action="case.changed", details=details)
-    return before
+    case = locked(case)
+    if not can_lead(to):
+        why = "is a viewer on this platform" if to.is_active else "has no active account"
+        raise Invalid(f"{to.username} {why} and cannot lead a case.", field="user")
+    if case.owner_id == to.pk:
+        raise AlreadyOwner(f"{to.username} owns case {case.case_id} already.", field="user")
+    before = case.owner
+    make_owner(case, to, by=by)
+    if before is not None:
+        CaseMember.objects.update_or_create(
+            case_ref=case,
+            user=before,
+            defaults={"role": CaseRole.LEAD},
+            create_defaults={"role": CaseRole.LEAD, "added_by": by},
+        )
+    return case
