@@ -1,66 +1,146 @@
 """Who may use which route by which method: one line each, and none without a line.
 
-`test_permissions` walks the URLconf and holds every route against this table.
+`test_permissions` walks the URLconf and holds every route against this table; `docs/authentication.md`
+tells how a new route gets its line.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-#: What a line may say, and what each actor gets for it (see ANSWERS).
+# Who asks ---------------------------------------------------------------------------------------
+
+#: Whom nobody knows, or no longer.
+NOBODY: Final = (
+    "anonymous",
+    "garbage",  # a token and a cookie that mean nothing
+    "inactive",  # was a lead; the account is switched off
+    "ended",  # a lead, by a sign-in that was ended
+    "outdated",  # a lead, by a sign-in from before the token epoch was raised
+    "expired_token",  # the lead, by an API token past its time
+    "revoked_token",  # the lead, by an API token that was revoked
+)
+#: Members of the case who have not proved enough.
+UNPROVEN: Final = (
+    "unverified",  # never confirmed the address
+    "no_factor",  # an admin without a second factor
+    "not_shown",  # has a second factor, and has not shown it
+)
+TOKENS: Final = ("read_token", "bound_token", "write_token")  # of the lead; "bound" to another case
+ACTORS: Final = (
+    *NOBODY,
+    *UNPROVEN,
+    "stranger",  # an analyst in no case
+    "viewer",  # by platform role; the case says lead
+    "reader",
+    "analyst",
+    "teammate",  # a member of a team that analyses
+    "lead",
+    *TOKENS,
+    "stale",  # an admin who showed the second factor ten minutes ago
+    "admin",
+    "superadmin",
+    "outside",  # the admin, in a restricted case
+)
+
+# What an answer is ------------------------------------------------------------------------------
+
+OK: Final = "ok"  # what `asks` says the route answers, else 2xx
+LOGIN: Final = "sent to the log-in page"
+PROVE: Final = "sent to the page of the second factor"
+# The rest are codes of a 403: it must be refused for the right reason.
+OTP: Final = "otp_required"
+STALE: Final = "otp_stale"
+ADDRESS: Final = "email_unverified"
+NO_TOKENS: Final = "token_not_enough"
+SCOPE: Final = "token_scope"
+ROLE: Final = "permission_denied"
+
+Answer = int | str
+_OUTSIDE: Final = dict.fromkeys(("stranger", "bound_token", "outside"), 404)
+_KNOWN: Final = dict.fromkeys(NOBODY, 401)
+_PROVEN: Final = {**_KNOWN, "unverified": ADDRESS, "no_factor": OTP, "not_shown": OTP}
+_INSIDE: Final = {**_PROVEN, **_OUTSIDE}
+_WRITERS: Final = {**_INSIDE, "viewer": ROLE, "reader": ROLE}
+_LEADS: Final = {**_WRITERS, "analyst": ROLE, "teammate": ROLE}
+_PERSON: Final = dict.fromkeys(TOKENS, NO_TOKENS)
+_FRESH: Final = {**_PERSON, "stale": STALE}
+_ORDINARY: Final = dict.fromkeys(("stranger", "viewer", "reader", "analyst", "teammate", "lead"), ROLE)
+_ADMINS: Final = {**_ORDINARY, **dict.fromkeys(TOKENS, ROLE)}
+_AT_LOGIN: Final = dict.fromkeys((*NOBODY, *TOKENS), LOGIN)
+_ON_PAGES: Final = {**_AT_LOGIN, **dict.fromkeys(UNPROVEN, PROVE)}
+_NO_STAFF: Final = dict.fromkeys(("stranger", "viewer", "reader", "analyst", "teammate", "lead"), LOGIN)
+_STAFF: Final = ("stale", "admin", "superadmin", "outside")
+
+# What a line may say ----------------------------------------------------------------------------
+
 PUBLIC: Final = "public"
+HALFWAY: Final = "signed in, the second factor may still be due"
+HALFWAY_PERSON: Final = "signed in by a person, the second factor may still be due"
 SIGNED_IN: Final = "signed in"
+PERSON: Final = "signed in by a person"
+DANGEROUS: Final = "signed in by a person, the second factor shown just now"
 OPENS: Final = "opens cases"
 READS: Final = "reads the case"
 WRITES: Final = "writes to the case"
 MANAGES: Final = "manages the case"
+MANAGES_FRESH: Final = "manages the case, the second factor shown just now"
+ADMINS: Final = "admins"
+ADMINS_FRESH: Final = "admins, the second factor shown just now"
+SUPERADMINS: Final = "superadmins"
+SUPERADMINS_FRESH: Final = "superadmins, the second factor shown just now"
 PAGE: Final = "page"
 CASE_PAGE: Final = "page of the case"
 LEAVES: Final = "leaves for the login"
 NOWHERE: Final = "nowhere"
 STAFF: Final = "staff"
+STAFF_NOT: Final = "not even staff"
 
-ACTORS: Final = (
-    "anonymous",
-    "garbage",
-    "inactive",
-    "stranger",
-    "viewer",
-    "reader",
-    "analyst",
-    "lead",
-    "admin",
-)
-#: "ok" is anything but 401, 403, 404 and 5xx: the request may still make no sense.
-_OK: Final = "ok"
-_NOBODY: Final = {"anonymous": 401, "garbage": 401, "inactive": 401}
-_LOGIN: Final = {"anonymous": 302, "garbage": 302, "inactive": 302}
-
-
-def _answers(given: dict[str, int], **others: int) -> dict[str, int | str]:
-    return {actor: {**given, **others}.get(actor, _OK) for actor in ACTORS}
-
-
-ANSWERS: Final[dict[str, dict[str, int | str]]] = {
-    PUBLIC: _answers({}),
-    SIGNED_IN: _answers(_NOBODY),
-    OPENS: _answers(_NOBODY, viewer=403),
-    READS: _answers(_NOBODY, stranger=404),
-    WRITES: _answers(_NOBODY, stranger=404, viewer=403, reader=403),
-    MANAGES: _answers(_NOBODY, stranger=404, viewer=403, reader=403, analyst=403),
-    PAGE: _answers(_LOGIN),
-    CASE_PAGE: _answers(_LOGIN, stranger=404),
-    LEAVES: dict.fromkeys(ACTORS, 302),
+_ANSWERS: Final[dict[str, dict[str, Answer]]] = {
+    PUBLIC: {},
+    HALFWAY: {**_KNOWN, "unverified": ADDRESS},
+    HALFWAY_PERSON: {**_KNOWN, "unverified": ADDRESS, **_PERSON},
+    SIGNED_IN: {**_PROVEN},
+    PERSON: {**_PROVEN, **_PERSON},
+    DANGEROUS: {**_PROVEN, **_FRESH},
+    OPENS: {**_PROVEN, "viewer": ROLE, "bound_token": ROLE},
+    READS: {**_INSIDE},
+    WRITES: {**_WRITERS},
+    MANAGES: {**_LEADS},
+    MANAGES_FRESH: {**_LEADS, **_FRESH},
+    ADMINS: {**_PROVEN, **_ADMINS},
+    ADMINS_FRESH: {**_PROVEN, **_ADMINS, **_FRESH},
+    SUPERADMINS: {**_PROVEN, **_ADMINS, "stale": ROLE, "admin": ROLE, "outside": ROLE},
+    SUPERADMINS_FRESH: {**_PROVEN, **_ADMINS, **_FRESH, "admin": ROLE, "outside": ROLE},
+    PAGE: {**_ON_PAGES},
+    CASE_PAGE: {**_ON_PAGES, "stranger": 404, "outside": 404},
+    LEAVES: dict.fromkeys(ACTORS, LOGIN),
     NOWHERE: dict.fromkeys(ACTORS, 404),
+    STAFF: {**_ON_PAGES, **_NO_STAFF},
+    STAFF_NOT: {**_ON_PAGES, **_NO_STAFF, **dict.fromkeys(_STAFF, 403)},
+}
+SAFE: Final = ("GET", "HEAD", "OPTIONS")
+
+
+def answer_for(actor: str, level: str, method: str) -> Answer:
+    """Return what the actor gets on a line of this level."""
+    answer = _ANSWERS[level].get(actor, OK)
+    needs_write = level not in (PUBLIC, NOWHERE, PAGE, CASE_PAGE, STAFF, STAFF_NOT) and method not in SAFE
+    return SCOPE if actor == "read_token" and answer in (OK, ROLE) and needs_write else answer
+
+
+# The lines --------------------------------------------------------------------------------------
+
+#: The admin, by pattern: the methods that do something; it takes any other for a GET.
+ADMIN: Final[dict[str, dict[str, str]]] = {
+    r"admin/login/": {"GET": PUBLIC, "POST": PUBLIC},
+    r"admin/.*": {"GET": STAFF, "POST": STAFF},
 }
 
-#: The admin as a whole: who is not staff is sent to the login or refused, whatever the route.
-PREFIXES: Final = {"admin/": STAFF}
-
-_CASE: Final = "api/v1/cases/<path:case_id>/"
-_EVIDENCE: Final = f"{_CASE}evidence/<str:evidence_uid>/"
-_RUN: Final = f"{_CASE}runs/<int:run_id>/"
-_EVENT: Final = f"{_CASE}events/<str:event_id>/"
+CASE: Final = "api/v1/cases/<path:case_id>/"
+EVIDENCE: Final = f"{CASE}evidence/<str:evidence_uid>/"
+RUN: Final = f"{CASE}runs/<int:run_id>/"
+EVENT: Final = f"{CASE}events/<str:event_id>/"
 
 POLICY: Final[dict[str, dict[str, str]]] = {
     "healthz": {"GET": PUBLIC},
@@ -68,34 +148,50 @@ POLICY: Final[dict[str, dict[str, str]]] = {
     "api/v1/schema/": {"GET": PUBLIC},
     "api/v1/docs/": {"GET": PUBLIC},
     "api/v1/auth/login/": {"POST": PUBLIC},
+    "api/v1/auth/login/verify/": {"POST": PUBLIC},
     "api/v1/auth/refresh/": {"POST": PUBLIC},
-    "api/v1/me/": {"GET": SIGNED_IN, "PATCH": SIGNED_IN},
+    "api/v1/auth/logout/": {"POST": HALFWAY_PERSON},
+    "api/v1/auth/logout-all/": {"POST": HALFWAY_PERSON},
+    "api/v1/auth/sessions/": {"GET": PERSON},
+    "api/v1/auth/sessions/<uuid:session_id>/": {"GET": PERSON, "DELETE": PERSON},
+    "api/v1/auth/register/": {"POST": PUBLIC},
+    "api/v1/auth/email/verify/": {"POST": PUBLIC},
+    "api/v1/auth/email/resend/": {"POST": PUBLIC},
+    "api/v1/auth/password/change/": {"POST": DANGEROUS},
+    "api/v1/auth/password/reset/": {"POST": PUBLIC},
+    "api/v1/auth/password/reset/confirm/": {"POST": PUBLIC},
+    "api/v1/auth/otp/enrol/": {"POST": HALFWAY_PERSON},
+    "api/v1/auth/otp/confirm/": {"POST": HALFWAY_PERSON},
+    "api/v1/auth/otp/verify/": {"POST": HALFWAY_PERSON},
+    "api/v1/auth/otp/recovery-codes/": {"POST": PERSON},
+    "api/v1/auth/otp/disable/": {"POST": PERSON},
+    "api/v1/me/": {"GET": HALFWAY, "PATCH": HALFWAY},
     "api/v1/modules/": {"GET": SIGNED_IN},
     "api/v1/events/": {"GET": SIGNED_IN},
     "api/v1/cases/": {"GET": SIGNED_IN, "POST": OPENS},
-    _CASE: {"GET": READS, "PATCH": WRITES, "DELETE": MANAGES},
-    f"{_CASE}close/": {"POST": MANAGES},
-    f"{_CASE}reopen/": {"POST": MANAGES},
-    f"{_CASE}members/": {"GET": READS, "POST": MANAGES},
-    f"{_CASE}members/<int:user_id>/": {"GET": READS, "PATCH": MANAGES, "DELETE": MANAGES},
-    f"{_CASE}custody/": {"GET": READS},
-    f"{_CASE}evidence/": {"GET": READS, "POST": WRITES},
-    _EVIDENCE: {"GET": READS, "PATCH": WRITES, "DELETE": WRITES},
-    f"{_EVIDENCE}download/": {"GET": READS},
-    f"{_EVIDENCE}runs/": {"POST": WRITES},
-    f"{_CASE}runs/": {"GET": READS},
-    _RUN: {"GET": READS},
-    f"{_RUN}cancel/": {"POST": WRITES},
-    f"{_RUN}retry/": {"POST": WRITES},
-    f"{_RUN}rejected/": {"GET": READS},
-    f"{_CASE}events/": {"GET": READS, "POST": WRITES},
-    f"{_CASE}events/count/": {"GET": READS},
-    f"{_CASE}events/histogram/": {"GET": READS},
-    f"{_CASE}events/terms/": {"GET": READS},
-    f"{_CASE}events/fields/": {"GET": READS},
-    f"{_CASE}events/export/": {"GET": READS},
-    _EVENT: {"GET": READS},
-    f"{_EVENT}source/": {"GET": READS},
+    CASE: {"GET": READS, "PATCH": WRITES, "DELETE": MANAGES},
+    f"{CASE}close/": {"POST": MANAGES},
+    f"{CASE}reopen/": {"POST": MANAGES},
+    f"{CASE}members/": {"GET": READS, "POST": MANAGES},
+    f"{CASE}members/<int:user_id>/": {"GET": READS, "PATCH": MANAGES, "DELETE": MANAGES},
+    f"{CASE}custody/": {"GET": READS},
+    f"{CASE}evidence/": {"GET": READS, "POST": WRITES},
+    EVIDENCE: {"GET": READS, "PATCH": WRITES, "DELETE": WRITES},
+    f"{EVIDENCE}download/": {"GET": READS},
+    f"{EVIDENCE}runs/": {"POST": WRITES},
+    f"{CASE}runs/": {"GET": READS},
+    RUN: {"GET": READS},
+    f"{RUN}cancel/": {"POST": WRITES},
+    f"{RUN}retry/": {"POST": WRITES},
+    f"{RUN}rejected/": {"GET": READS},
+    f"{CASE}events/": {"GET": READS, "POST": WRITES},
+    f"{CASE}events/count/": {"GET": READS},
+    f"{CASE}events/histogram/": {"GET": READS},
+    f"{CASE}events/terms/": {"GET": READS},
+    f"{CASE}events/fields/": {"GET": READS},
+    f"{CASE}events/export/": {"GET": READS},
+    EVENT: {"GET": READS},
+    f"{EVENT}source/": {"GET": READS},
     "^api/": dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), NOWHERE),
     "": {"GET": PAGE},
     "login/": dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), PUBLIC),
