@@ -264,7 +264,7 @@ def _remove(held: User) -> int:
         *TotpDevice.objects.select_for_update().filter(user=held),
         *RecoveryDevice.objects.select_for_update().filter(user=held),
     ]
-    gone = sum(device.delete()[0] for device in devices)
+    gone: int = sum(device.delete()[0] for device in devices)
     held.otp_enabled, held.otp_secret = False, None
     held.save(update_fields=["otp_enabled", "otp_secret"])
     return gone
@@ -296,7 +296,7 @@ def _shown(user: User, code: str) -> Method | None:
         raise NotEnabled("The account has no second factor.")
     kind = _kind(code)
     model = TotpDevice if kind == "totp" else RecoveryDevice
-    device = model.objects.devices_for_user(user, confirmed=True).first()
+    device = model._default_manager.filter(user=user, confirmed=True).first()
     return kind if device is not None and _accepts(device, code) else None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from base64 import b32decode
 from time import time
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from django.conf import settings
 from django.db import models
@@ -44,6 +44,8 @@ class Throttled(ThrottlingMixin):  # type: ignore[misc]  # the library has no ty
 
     FREE: Final = 2
     MOST: Final = 12
+
+    throttling_failure_count: int
 
     class Meta:
         abstract = True
@@ -85,12 +87,13 @@ class TotpDevice(TimestampMixin, Throttled, Device):  # type: ignore[misc]
     accepted code, `drift` by how many periods the app's clock is ahead of ours.
     """
 
+    _default_manager: ClassVar[models.Manager[TotpDevice]]  # the library has no types
     # Named, because a device of the library has the same name.
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="totp_devices")
     last_t = models.BigIntegerField(default=-1)
     drift = models.SmallIntegerField(default=0)
 
-    class Meta(Device.Meta):
+    class Meta:
         db_table = "totp_devices"
         constraints = [models.UniqueConstraint(fields=["user"], name="one_totp_device_a_user")]
 
@@ -116,11 +119,12 @@ class TotpDevice(TimestampMixin, Throttled, Device):  # type: ignore[misc]
 class RecoveryDevice(TimestampMixin, Throttled, Device):  # type: ignore[misc]
     """A sheet of codes, each good once."""
 
+    _default_manager: ClassVar[models.Manager[RecoveryDevice]]
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="recovery_devices"
     )
 
-    class Meta(Device.Meta):
+    class Meta:
         db_table = "recovery_devices"
         constraints = [models.UniqueConstraint(fields=["user"], name="one_recovery_sheet_a_user")]
 
