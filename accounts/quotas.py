@@ -53,6 +53,6 @@ def change(user: User, *, storage: int | None, runs: int | None, by: User | None
     return quota_of(user)
 
 
-def locked(user: User) -> None:
+def hold(user: User) -> None:
     """Hold the user's row to the end of the transaction: what is counted then stays so."""
     User.objects.select_for_update(no_key=True).filter(pk=user.pk).first()

@@ -50,19 +50,20 @@ def looked(case: Case, *, by: User, at: str) -> None:
 
     `at` says where: method and path. Raises NotRecorded.
     """
-    if not getattr(case, "is_foreign", False):
-        return
-    with _on_record():
-        audit.record(LOOKED, by=by, target=at, case_id=case.case_id)
-        _note_in_custody([case.case_id], by=by)
+    if getattr(case, "is_foreign", False):
+        _note_one(case.case_id, by=by, at=at)
 
 
 def looked_at_rows(case_ids: Collection[str], *, by: User, at: str) -> None:
     """Record a look at rows of several cases, named by their cases. Raises NotRecorded."""
     if by.is_platform_admin and case_ids:
-        foreign = _foreign(Case.objects.filter(case_id__in=set(case_ids)), by)
-        if foreign:
-            _note_several(LISTED, foreign, total=len(foreign), by=by, at=at)
+        match _foreign(Case.objects.filter(case_id__in=set(case_ids)), by):
+            case []:
+                pass
+            case [case_id]:
+                _note_one(case_id, by=by, at=at)
+            case foreign:
+                _note_several(LISTED, foreign, total=len(foreign), by=by, at=at)
 
 
 def searched(
@@ -130,6 +131,12 @@ def question(**said: object) -> dict[str, Any]:
 
 def _foreign(cases: CaseQuerySet, user: User) -> list[str]:
     return list(cases.foreign_to(user).order_by("case_id").values_list("case_id", flat=True))
+
+
+def _note_one(case_id: str, *, by: User, at: str) -> None:
+    with _on_record():
+        audit.record(LOOKED, by=by, target=at, case_id=case_id)
+        _note_in_custody([case_id], by=by)
 
 
 def _note_several(action: str, case_ids: list[str], *, total: int, by: User, at: str) -> None:

@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections, transaction
 from django.utils import timezone
 
+from accounts.models import User
 from cases import custody, leases, store
 from cases.cage import Child, PublishUnknown, memory_message
 from cases.engines import engine
@@ -84,10 +85,11 @@ def queue(
     task_name: str,
     module: AnalysisModule | None = None,
     options: dict[str, str] | None = None,
+    by: User | None = None,
 ) -> TaskRun:
-    """Return a new run that waits for a worker."""
+    """Return a new run that waits for a worker; `by` is who asked for it."""
     return TaskRun.objects.create(
-        task_name=task_name, evidence=evidence, module=module, options=options or {}
+        task_name=task_name, evidence=evidence, module=module, options=options or {}, requested_by=by
     )
 
 

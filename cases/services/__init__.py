@@ -14,6 +14,7 @@ from cases.services.case import (
     update_case,
 )
 from cases.services.evidence import (
+    FORM_ROOM,
     Received,
     check_evidence,
     delete_evidence,
@@ -25,6 +26,7 @@ from cases.services.member import LastLead, add_member, can_lead, change_member,
 from cases.services.module import modules
 from cases.services.owner import pass_on
 from cases.services.posted import Posted, post_events
+from cases.services.quota import Usage, usage_of
 from cases.services.run import cancel_run, queue_rebuild, retry_run, run_again
 from cases.services.team import (
     add_team,
@@ -38,11 +40,13 @@ from cases.services.team import (
 )
 
 __all__ = [
+    "FORM_ROOM",
     "CaseClosed",
     "CaseIdTaken",
     "LastLead",
     "Posted",
     "Received",
+    "Usage",
     "add_member",
     "add_team",
     "add_to_team",
@@ -75,4 +79,5 @@ __all__ = [
     "unrestrict_case",
     "update_case",
     "update_evidence",
+    "usage_of",
 ]

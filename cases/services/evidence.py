@@ -21,12 +21,15 @@ from cases.engines import IndexDown, engine
 from cases.index.engine import IndexUnavailable
 from cases.models import AnalysisModule, Case, Event, Evidence, RunStatus, TaskRun
 from cases.models.evidence import POSTED
+from cases.services import quota
 from cases.services.case import discard_content, locked, locked_open
 from cases.services.module import module_called, modules
 from datamortem.common.errors import Invalid
 
 #: What may be changed, and whether the events read so far change with it.
 _CHANGEABLE: Final = {"description": False, "host": True, "time_zone": True, "clock_offset_seconds": True}
+#: What delimiters, headers and fields of a form may add to the file.
+FORM_ROOM: Final = 1024 * 1024
 _NAME_LIMIT: Final = 1024
 _CENTURY: Final = 100 * 366 * 86_400
 
@@ -65,9 +68,11 @@ def receive_evidence(
     UPLOAD_LIMIT. `at_end` is asked when the bytes have arrived: it may say more about them, or
     refuse. `then` joins the transaction that registers them, as its last act. The same bytes in
     the same case give the evidence that is there, and no second run.
-    Raises what `store.admit` raises, CaseClosed, Invalid; then nothing of it remains.
+    Raises what `store.admit` raises, CaseClosed, Invalid, QuotaExceeded, FeatureOff; then nothing
+    of it remains.
     """
     locked_open_now(case)
+    quota.check_before(by, size=max(room - FORM_ROOM, 0) if size is None else size)
     described = _checked(
         {
             "host": host,
@@ -88,8 +93,10 @@ def receive_evidence(
             received = _offered_again(known, by=by, name=name)
         else:
             described |= {"modified_at": modified_at}
+            quota.take_storage(by, size=stored.size)
+            quota.take_run(by)
             evidence = _registered(stored, case=case, by=by, name=name, described=described)
-            run = runs.queue(evidence, task_name=runs.READ, module=chosen, options=options)
+            run = runs.queue(evidence, task_name=runs.READ, module=chosen, options=options, by=by)
             received = Received(evidence, run, duplicate=False)
         if then:
             then(received)
@@ -182,15 +189,17 @@ def update_evidence(*, evidence: Evidence, by: User | None, **changes: Any) -> E
         details={"before": before, "after": facts},
     )
     if any(_CHANGEABLE[name] for name in facts) and evidence.kind != POSTED:
-        _read_again(evidence)
+        _read_again(evidence, by=by)
     return evidence
 
 
-def _read_again(evidence: Evidence) -> None:
+def _read_again(evidence: Evidence, *, by: User | None) -> None:
     if evidence.sha256 and not evidence.task_runs.filter(status=RunStatus.QUEUED).exists():
         last = evidence.task_runs.first()
         module: AnalysisModule | None = last.module if last else None
-        runs.queue(evidence, task_name=runs.READ, module=module, options=last.options if last else None)
+        quota.take_run(by)
+        options = last.options if last else None
+        runs.queue(evidence, task_name=runs.READ, module=module, options=options, by=by)
 
 
 @transaction.atomic

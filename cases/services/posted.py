@@ -20,6 +20,7 @@ from cases.index.document import parse_time
 from cases.models import Case, Event, Evidence, RunStatus, TaskRun
 from cases.models.evidence import POSTED
 from cases.records import FIRST_INSTANT, LAST_INSTANT, PRECISIONS
+from cases.services import quota
 from cases.services.case import locked_open
 from datamortem.common.errors import TooLarge
 
@@ -52,7 +53,8 @@ def post_events(*, case: Case, by: User | None, events: Sequence[Any]) -> Posted
     """Keep events durably and queue their way into the index.
 
     The same event twice in a case is one: its id is made of its content. A bad event is refused
-    on its own, with reasons; the others are kept. Raises TooLarge past LIMIT, CaseClosed.
+    on its own, with reasons; the others are kept. Raises TooLarge past LIMIT, CaseClosed,
+    QuotaExceeded and FeatureOff.
     """
     if len(events) > LIMIT:
         raise TooLarge(f"{len(events)} events at once; up to {LIMIT} are accepted. Send them in parts.")
@@ -75,7 +77,7 @@ def post_events(*, case: Case, by: User | None, events: Sequence[Any]) -> Posted
 
 def _keep(case: Case, fresh: dict[str, dict[str, Any]], *, by: User | None) -> TaskRun:
     evidence = _evidence_of_posted(case, by=by)
-    run = _waiting_run(evidence)
+    run = _waiting_run(evidence, by=by)
     rows = [_row(case, evidence, event_id, event) for event_id, event in fresh.items()]
     Event.objects.bulk_create(rows, batch_size=1000)
     custody.record(
@@ -101,14 +103,16 @@ def _evidence_of_posted(case: Case, *, by: User | None) -> Evidence:
     )
 
 
-def _waiting_run(evidence: Evidence) -> TaskRun:
+def _waiting_run(evidence: Evidence, *, by: User | None) -> TaskRun:
     """Return a run that will see what this transaction adds: one that waits, else a new one."""
     waiting = (
         TaskRun.objects.select_for_update(no_key=True)  # nobody claims it before we commit
         .filter(evidence=evidence, status=RunStatus.QUEUED, task_name=runs.INDEX_POSTED)
         .first()
     )
-    return waiting or runs.queue(evidence, task_name=runs.INDEX_POSTED)
+    if waiting is None:
+        quota.take_run(by)
+    return waiting or runs.queue(evidence, task_name=runs.INDEX_POSTED, by=by)
 
 
 def _known(case: Case, ids: list[str]) -> set[str]:

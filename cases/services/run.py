@@ -8,6 +8,7 @@ from accounts.models import User
 from cases import custody, runs
 from cases.models import Case, Evidence, RunStatus, TaskRun
 from cases.models.evidence import POSTED
+from cases.services import quota
 from cases.services.case import locked, locked_open
 from cases.services.module import module_called
 from cases.store import path
@@ -64,7 +65,8 @@ def _queue_again(
     if evidence.task_runs.unfinished().exists():
         raise RunUnfinished(f"{evidence.evidence_uid} is being read, or will be: cancel that run first.")
     chosen = module_called(module) if module else None
-    run = runs.queue(evidence, task_name=task_name, module=chosen, options=options)
+    quota.take_run(by)
+    run = runs.queue(evidence, task_name=task_name, module=chosen, options=options, by=by)
     custody.record(
         case_id=evidence.case_id,
         by=by,
@@ -106,6 +108,7 @@ def queue_rebuild(*, case: Case, by: User | None) -> list[TaskRun]:
             continue  # nothing of it is in the index
         is_posted = evidence.kind == POSTED
         options = {"all": "yes"} if is_posted else last.options
-        queued.append(runs.queue(evidence, task_name=last.task_name, module=last.module, options=options))
+        run = runs.queue(evidence, task_name=last.task_name, module=last.module, options=options, by=by)
+        queued.append(run)
     custody.record(case_id=case.case_id, by=by, action="case.reindexed", details={"runs": len(queued)})
     return queued
