@@ -13,6 +13,7 @@ import logging
 import re
 from datetime import datetime, timedelta
 from smtplib import SMTPDataError, SMTPRecipientsRefused, SMTPSenderRefused
+from threading import Event
 from typing import Any, Final
 
 from django.db.models import Q, QuerySet
@@ -52,14 +53,16 @@ def due() -> QuerySet[OutgoingMail]:
     return OutgoingMail.objects.filter(free, sent_at=None, failed_at=None, due_at__lte=now).order_by("pk")
 
 
-def deliver_due(limit: int = 20) -> int:
-    """Send what is due, as much as `limit`; return how many mails went out.
+def deliver_due(limit: int = 20, *, stop: Event | None = None) -> int:
+    """Send what is due, as much as `limit` and until `stop`; return how many mails went out.
 
     Where the mail server does not answer, the others wait with the one that found out.
     """
     taken, sent = list(due()[:limit]), 0
     silence: OSError | None = None
     for mail in taken:
+        if stop is not None and stop.is_set():
+            break
         if not _claim(mail):
             continue
         if silence is not None:

@@ -1,7 +1,7 @@
 """The doors through which runs reach a worker: look at run N, or look for any.
 
 The built-in worker polls the table. It needs no broker, and what it is doing is in the rows: a
-worker that dies is found by its lapsed leases.
+worker that dies is found by its lapsed leases. Mail that waits goes out beside the runs.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import Final
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections, connections
 
+from accounts import mail
 from cases import runs
 from cases.models import TaskRun
 
@@ -82,8 +83,12 @@ def work(*, concurrency: int = 1, once: bool = False, stop: threading.Event | No
     `once` ends when nothing waits. On `stop` what is being read goes back to the queue.
     """
     worker = _Worker(concurrency, stop or threading.Event())
-    with _sign_of_life(), ThreadPoolExecutor(concurrency, "run") as pool:
-        return worker.loop(pool, once=once)
+    with (
+        _sign_of_life(),
+        ThreadPoolExecutor(concurrency, "run") as pool,
+        ThreadPoolExecutor(1, "mail") as postman,
+    ):
+        return worker.loop(pool, postman, once=once)
 
 
 class _Worker:
@@ -93,20 +98,22 @@ class _Worker:
         self.concurrency = concurrency
         self.stop = stop
         self.busy: set[Future[None]] = set()
+        self.mailing: Future[int] | None = None
         self.begun = 0
         self.swept = 0.0
 
-    def loop(self, pool: ThreadPoolExecutor, *, once: bool) -> int:
+    def loop(self, pool: ThreadPoolExecutor, postman: ThreadPoolExecutor, *, once: bool) -> int:
         """Begin runs until told to stop; return how many."""
         while not self.stop.is_set():
             self.busy = {future for future in self.busy if not future.done()}
             try:
                 began = self._fill(pool)
+                mailing = self._send_mail(postman)
             except (OperationalError, InterfaceError):
                 logger.warning("The database does not answer; the worker tries again.")
-                began = False
+                began = mailing = False
             close_old_connections()
-            if once and not began and not self.busy:
+            if once and not began and not mailing and not self.busy:
                 break
             if not began:
                 self._rest()
@@ -118,6 +125,15 @@ class _Worker:
             wait(self.busy, timeout=_POLL, return_when=FIRST_COMPLETED)
         else:
             self.stop.wait(_POLL)
+
+    def _send_mail(self, postman: ThreadPoolExecutor) -> bool:
+        """Have the mail sent that is due, beside the runs; say whether any is on its way."""
+        if self.mailing is not None and not self.mailing.done():
+            return True
+        if self.mailing is not None and (error := self.mailing.exception()):
+            logger.error("A mail could not be made; it is tried again.", exc_info=error)
+        self.mailing = postman.submit(_deliver, self.stop) if mail.due().exists() else None
+        return self.mailing is not None
 
     def _fill(self, pool: ThreadPoolExecutor) -> bool:
         """Begin what there is a free slot for; say whether anything began."""
@@ -141,6 +157,14 @@ def _perform(held: runs.Claim, stop: threading.Event) -> None:
     """Do a run in a thread of the pool, with a database connection of its own."""
     try:
         runs.perform(held, stop=stop)
+    finally:
+        connections.close_all()
+
+
+def _deliver(stop: threading.Event) -> int:
+    """Send mail in a thread, with a database connection of its own."""
+    try:
+        return mail.deliver_due(stop=stop)
     finally:
         connections.close_all()
 
