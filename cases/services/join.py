@@ -6,11 +6,12 @@ from typing import Final
 
 from django.db import transaction
 
+from accounts import mail
 from accounts.models import User
 from cases import custody
 from cases.models import Case, CaseMember, CaseRole
 from cases.services.case import locked
-from cases.services.member import AlreadyMember, check_member_role
+from cases.services.member import AlreadyMember, check_member_role, leads
 from datamortem.common.errors import Conflict, Invalid
 from datamortem.common.storable import storable
 
@@ -71,11 +72,14 @@ def join_case(*, case: Case, by: User, reason: str, role: str = CaseRole.READER)
     if case.owner_id == by.pk or (member and _RANK.index(member.role) >= _RANK.index(role)):
         raise AlreadyMember(f"You are a member of case {case.case_id} already.")
     before = member.role if member else None
+    told = list(leads(case).exclude(pk=by.pk).order_by("pk"))
     member, _ = CaseMember.objects.update_or_create(
         case_ref=case, user=by, defaults={"role": role}, create_defaults={"role": role, "added_by": by}
     )
     details = {"member": by.username, "before": before, "after": role, "reason": reason}
     custody.record(case_id=case.case_id, by=by, action="case.joined", details=details)
+    for lead in told:
+        mail.post("admin_joined", lead.email, lead.locale, case=case.case_id, admin=by.username)
     return member
 
 
