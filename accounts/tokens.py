@@ -131,8 +131,8 @@ def read(kind: type[Kind], text: str) -> Kind:
         raise InvalidToken
     try:
         return kind(text)  # type: ignore[arg-type]  # the stubs forget encoded ones
-    except (TokenError, ValueError, OverflowError, TypeError) as error:
-        raise InvalidToken from error
+    except (TokenError, ValueError, OverflowError, OSError, TypeError, RecursionError) as error:
+        raise InvalidToken from error  # times beyond any calendar, brackets without end
 
 
 def issue(user: User, *, second_factor: bool = False) -> Pair:
@@ -167,7 +167,7 @@ def renew(refresh: str) -> Pair:
         refresh_jti=fresh, previous_jti=jti, rotated_at=now, last_seen_at=now
     )
     session = AuthSession.objects.select_related("user").filter(pk=pk).first()
-    if session is None or session.revoked_at is not None:
+    if session is None or session.revoked_at is not None or token.get("sub") != str(session.user_id):
         raise InvalidToken
     if not swapped:
         if session.previous_jti == jti and now - session.rotated_at < GRACE:
