@@ -18,5 +18,6 @@ urlpatterns = [
     path("api/v1/docs/", DocsView.as_view(url_name="schema"), name="api-docs"),
     re_path(r"^api/", Nowhere.as_view()),
     path("admin/", admin.site.urls),
+    path("", include("accounts.page_urls")),
     path("", include("cases.urls")),
 ]

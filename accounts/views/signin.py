@@ -1,0 +1,94 @@
+"""The door: address and password, then the second factor where one is due, and the way out."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from django.contrib import messages
+from django.contrib.auth import logout as forget
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST
+
+from accounts import sessions, signin, tokens
+from accounts.forms import CodeForm, SignInForm
+from accounts.models import User
+from accounts.views.page import REFUSALS, SignedIn, following, half_open, onward, session_of, shown, told
+
+#: Under which name the session of somebody not yet signed in holds the challenge they answer.
+CHALLENGE: Final = "challenge"
+_NO_MATCH: Final = "This address and password do not match, or the account is not active."
+_TOO_LATE: Final = "That took too long, or was answered already: sign in again."
+
+
+@half_open
+@sensitive_post_parameters("password")
+@require_http_methods(["GET", "HEAD", "POST"])
+def login(request: HttpRequest) -> HttpResponse:
+    """Ask for address and password."""
+    if isinstance(request.user, User):
+        return onward(request)
+    form = SignInForm(request.POST or None)
+    page = {"form": form, "next": following(request)}
+    if not form.is_valid():
+        return shown(request, "login", page)
+    email, password = form.cleaned_data["username"], form.cleaned_data["password"]
+    try:
+        found = signin.sign_in(email, password)
+    except signin.WrongCredentials:
+        form.add_error(None, _NO_MATCH)
+        return shown(request, "login", page)
+    except signin.AddressUnverified as refusal:
+        return shown(request, "login", {**page, "unverified": email}, **told(refusal, form))
+    except REFUSALS as refusal:
+        return shown(request, "login", page, **told(refusal, form))
+    if isinstance(found, signin.Due):
+        request.session.cycle_key()
+        request.session[CHALLENGE] = found.challenge
+        return HttpResponseRedirect(_with_next("login-code", following(request)))
+    sessions.begin_in_browser(request, found.user, second_factor=found.second_factor)
+    return onward(request)
+
+
+@half_open
+@sensitive_post_parameters("code")
+@require_http_methods(["GET", "HEAD", "POST"])
+def login_code(request: HttpRequest) -> HttpResponse:
+    """Ask for the code of the second factor, against the challenge that the password earned."""
+    if isinstance(request.user, User):
+        return onward(request)
+    challenge = request.session.get(CHALLENGE)
+    if not isinstance(challenge, str):
+        return HttpResponseRedirect(_with_next("login", following(request)))
+    form = CodeForm(request.POST or None)
+    page = {"form": form, "next": following(request)}
+    if not form.is_valid():
+        return shown(request, "login_code", page)
+    try:
+        proven = signin.answer(challenge, form.cleaned_data["code"])
+    except tokens.InvalidToken:
+        del request.session[CHALLENGE]
+        messages.error(request, _TOO_LATE)
+        return HttpResponseRedirect(_with_next("login", following(request)))
+    except REFUSALS as refusal:
+        return shown(request, "login_code", page, **told(refusal, form))
+    del request.session[CHALLENGE]
+    sessions.begin_in_browser(request, proven.user, second_factor=proven.second_factor)
+    return onward(request)
+
+
+@half_open
+@require_POST
+def logout(request: SignedIn) -> HttpResponse:
+    """End the sign-in of this browser."""
+    if isinstance(request.user, User) and (session := session_of(request)):
+        sessions.end(session, reason="signed out", by=request.user)
+    forget(request)
+    return redirect("login")
+
+
+def _with_next(name: str, address: str) -> str:
+    return reverse(name) + (f"?{urlencode({'next': address})}" if address else "")
