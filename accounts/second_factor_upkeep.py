@@ -61,8 +61,8 @@ def rotate() -> Rotation:
 
     What changes meanwhile is under that key anyway, and stays.
     """
-    sealed = seal_all()
-    unreadable: list[str] = []
+    sealed, unreadable = 0, list[str]()
+    seal_all()
     for model, column in ((User, "otp_secret"), (OutgoingMail, "sealed")):
         for row in list(model._default_manager.filter(**{f"{column}__startswith": MARK}).order_by("pk")):
             held: str = getattr(row, column)
