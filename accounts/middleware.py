@@ -33,7 +33,7 @@ class BrowserSessions:
         user = request.user
         if isinstance(user, User):
             session = _session(request, user)
-            if session is None:
+            if session is None or policy.must_verify_email(user):
                 logout(request)
             else:
                 user.access = Access(session=session)

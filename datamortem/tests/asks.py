@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cases.tests.api.cast import PASSWORD
-from datamortem.tests.policy import CASE, EVIDENCE, RUN
-from datamortem.tests.world import CLOSED, QUIET
+from datamortem.tests.policy import CASE, EVIDENCE, FLAG, RUN, TEAM, USER
+from datamortem.tests.world import CLOSED, INVITED, MAILED, QUIET, RESTRICTED, SECRETS
 
 NEW_PASSWORD: Final = "a staple in a battery, correctly"
 
@@ -25,29 +25,106 @@ class Ask:
     form: bool = False  # as a browser sends it
     file: bool = False  # with a file, as multipart
     ids: Mapping[str, str] = field(default_factory=dict)
-    answers: tuple[int, ...] = ()  # instead of any 2xx
+    answers: tuple[int, ...] = ()  # instead of any 2xx: state or page decide
+    reveals: tuple[str, ...] = ()  # what somebody comes to see by this very act
 
 
+def _page(*answers: int, **body: Any) -> Ask:
+    return Ask(body, form=True, answers=answers)
+
+
+_QUIET: Final = {"case_id": QUIET}
 ASKS: Final[dict[tuple[str, str], Ask]] = {
+    # Signing in, and the own account
     ("POST", "api/v1/auth/login/"): Ask({"email": "lead@example.org", "password": PASSWORD}),
-    ("POST", "api/v1/auth/refresh/"): Ask({"refresh": "{refresh}"}),
+    ("POST", "api/v1/auth/login/verify/"): Ask({"challenge": "{admin_challenge}", "code": "{code}"}),
+    ("POST", "api/v1/auth/refresh/"): Ask({"refresh": "{lead_refresh}"}),
+    ("POST", "api/v1/auth/register/"): Ask(
+        {"email": "new@example.org", "username": "somebody-new", "password": NEW_PASSWORD}
+    ),
+    ("POST", "api/v1/auth/email/verify/"): Ask({"token": MAILED}),
+    ("POST", "api/v1/auth/email/resend/"): Ask({"email": "lead@example.org"}),
+    ("POST", "api/v1/auth/password/reset/"): Ask({"email": "lead@example.org"}),
+    ("POST", "api/v1/auth/password/reset/confirm/"): Ask({"token": MAILED, "new_password": NEW_PASSWORD}),
+    ("POST", "api/v1/auth/password/change/"): Ask({"old_password": PASSWORD, "new_password": NEW_PASSWORD}),
+    ("POST", "api/v1/auth/api-tokens/"): Ask({"name": "new", "scopes": ["read"]}),
+    # 409: has one already, has none, or none was begun.
+    ("POST", "api/v1/auth/otp/enrol/"): Ask(answers=(200, 409)),
+    ("POST", "api/v1/auth/otp/confirm/"): Ask({"code": "{code}"}, answers=(200, 409)),
+    ("POST", "api/v1/auth/otp/verify/"): Ask({"code": "{code}"}, answers=(204, 409)),
+    ("POST", "api/v1/auth/otp/recovery-codes/"): Ask({"code": "{code}"}, answers=(200, 409)),
+    # 403: those who have one here are admins, who may not be without.
+    ("POST", "api/v1/auth/otp/disable/"): Ask({"password": PASSWORD, "code": "{code}"}, answers=(403, 409)),
     ("PATCH", "api/v1/me/"): Ask({"full_name": "Somebody Else", "locale": "fr"}),
+    # Cases
     ("POST", "api/v1/cases/"): Ask({"case_id": "ir-new", "title": "New", "tags": ["new"]}),
     ("PATCH", CASE): Ask({"title": "New", "note": "New", "severity": "low", "tags": ["new"]}),
-    ("DELETE", CASE): Ask(ids={"case_id": QUIET}),
-    ("POST", f"{CASE}close/"): Ask(ids={"case_id": QUIET}),
+    ("DELETE", CASE): Ask(ids=_QUIET),
+    ("POST", f"{CASE}close/"): Ask(ids=_QUIET),
     ("POST", f"{CASE}reopen/"): Ask(ids={"case_id": CLOSED}),
     ("POST", f"{CASE}members/"): Ask({"user": "newcomer", "role": "reader"}),
     ("PATCH", f"{CASE}members/<int:user_id>/"): Ask({"role": "analyst"}),
+    ("POST", f"{CASE}teams/"): Ask({"team": "free", "role": "reader"}),
+    ("PATCH", f"{CASE}teams/<int:team_id>/"): Ask({"role": "reader"}),
+    ("POST", f"{CASE}owner/"): Ask({"user": "newcomer"}),
+    ("POST", f"{CASE}unrestrict/"): Ask(answers=(409,)),  # it is open
+    # 409: a case that is open needs no joining.
+    ("POST", f"{CASE}join/"): Ask({"reason": "new"}, answers=(200, 409), reveals=(SECRETS[RESTRICTED],)),
     ("POST", f"{CASE}evidence/"): Ask({"description": "new"}, file=True),
     ("PATCH", EVIDENCE): Ask({"description": "new"}),
-    ("POST", f"{EVIDENCE}runs/"): Ask({"module": "jsonl"}),
+    ("POST", f"{EVIDENCE}runs/"): Ask({"module": "jsonl"}, ids={"evidence_uid": "{idle_evidence_uid}"}),
     ("POST", f"{RUN}retry/"): Ask(ids={"run_id": "{failed_run_id}"}),
     ("POST", f"{CASE}events/"): Ask({"message": "new", "timestamp": "2024-03-01T00:00:00Z"}),
     ("GET", f"{CASE}events/terms/"): Ask(query={"field": "host"}),
-    ("POST", "login/"): Ask(
-        {"username": "lead@example.org", "password": PASSWORD}, form=True, answers=(302,)
+    # The platform
+    ("POST", "api/v1/users/"): Ask({"email": "new@example.org", "username": "new", "role": "viewer"}),
+    ("PATCH", USER): Ask({"full_name": "New", "role": "viewer", "is_active": False}),
+    ("PUT", f"{USER}quota/"): Ask({"storage": 1000, "running_jobs": 2}),
+    ("PUT", FLAG): Ask({"enabled": False}),
+    # Invitations; 400: whoever is signed in is not the one who was invited.
+    ("POST", f"{CASE}invitations/"): Ask({"email": "new@example.org", "role": "reader"}),
+    ("POST", "api/v1/users/invitations/"): Ask({"email": "new@example.org", "role": "analyst"}),
+    ("DELETE", "api/v1/users/invitations/<int:invitation_id>/"): Ask(
+        ids={"invitation_id": "{platform_invitation_id}"}
     ),
+    ("POST", "api/v1/invitations/look/"): Ask({"token": INVITED}),
+    ("POST", "api/v1/invitations/accept/"): Ask(
+        {"token": INVITED, "username": "somebody-new", "password": NEW_PASSWORD}, answers=(201, 400)
+    ),
+    # Teams
+    ("POST", "api/v1/teams/"): Ask({"name": "new", "description": "new"}),
+    ("PATCH", TEAM): Ask({"description": "new"}),
+    ("DELETE", TEAM): Ask(ids={"team_id": "{free_team_id}"}),
+    ("POST", f"{TEAM}members/"): Ask({"user": "newcomer"}),
+    ("DELETE", f"{TEAM}members/<int:user_id>/"): Ask(ids={"user_id": "{teammate_id}"}),
+    # Pages; 302: what was to be done is done, or there is nothing to do here.
+    ("GET", "login/"): _page(200, 302),
+    ("POST", "login/"): _page(302, username="lead@example.org", password=PASSWORD),
+    ("GET", "login/code/"): _page(302),
+    ("POST", "login/code/"): _page(302, code="{code}"),
+    ("POST", "account/"): _page(302, full_name="Somebody Else", locale="fr"),
+    ("POST", "account/password/"): _page(302, old_password=PASSWORD, new_password=NEW_PASSWORD),
+    ("POST", "account/sign-ins/end-others/"): _page(302),
+    ("POST", "account/sign-ins/<uuid:session_id>/end/"): _page(302),
+    ("GET", "account/second-factor/"): _page(200, 302),
+    ("POST", "account/second-factor/"): _page(200, 302, do="begin"),
+    ("GET", "account/second-factor/verify/"): _page(200, 302),
+    ("POST", "account/second-factor/verify/"): _page(302, code="{code}"),
+    ("POST", "account/second-factor/codes/"): _page(200, 409, code="{code}"),
+    ("POST", "account/second-factor/disable/"): Ask(
+        {"off-password": PASSWORD, "off-code": "{code}"}, form=True, answers=(403, 409)
+    ),
+    ("POST", "account/tokens/new/"): _page(200, name="new", scope="read", days="7"),
+    ("POST", "account/tokens/<int:token_id>/revoke/"): _page(302),
+    ("POST", "password/reset/"): _page(200, email="lead@example.org"),
+    ("POST", "password/reset/confirm/"): _page(302, token=MAILED, new_password=NEW_PASSWORD),
+    ("POST", "email/verify/"): _page(302, token=MAILED),
+    ("POST", "email/resend/"): _page(200, email="lead@example.org"),
+    ("POST", "register/"): _page(
+        200, email="new@example.org", username="somebody-new", password=NEW_PASSWORD
+    ),
+    ("GET", "invitation/"): Ask(query={"token": INVITED}),
+    ("POST", "invitation/"): _page(302, token=INVITED, username="somebody-new", password=NEW_PASSWORD),
 }
 
 

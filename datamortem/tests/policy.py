@@ -67,9 +67,10 @@ _PERSON: Final = dict.fromkeys(TOKENS, NO_TOKENS)
 _FRESH: Final = {**_PERSON, "stale": STALE}
 _ORDINARY: Final = dict.fromkeys(("stranger", "viewer", "reader", "analyst", "teammate", "lead"), ROLE)
 _ADMINS: Final = {**_ORDINARY, **dict.fromkeys(TOKENS, ROLE)}
-_AT_LOGIN: Final = dict.fromkeys((*NOBODY, *TOKENS), LOGIN)
-_ON_PAGES: Final = {**_AT_LOGIN, **dict.fromkeys(UNPROVEN, PROVE)}
-_NO_STAFF: Final = dict.fromkeys(("stranger", "viewer", "reader", "analyst", "teammate", "lead"), LOGIN)
+_AT_LOGIN: Final = dict.fromkeys((*NOBODY, *TOKENS, "unverified"), LOGIN)
+_ON_PAGES: Final = {**_AT_LOGIN, "no_factor": PROVE, "not_shown": PROVE}
+_ORDINARY_PAGE: Final = dict.fromkeys(_ORDINARY, LOGIN)
+_NO_STAFF: Final = dict.fromkeys(_ORDINARY, 403)
 _STAFF: Final = ("stale", "admin", "superadmin", "outside")
 
 # What a line may say ----------------------------------------------------------------------------
@@ -85,18 +86,26 @@ READS: Final = "reads the case"
 WRITES: Final = "writes to the case"
 MANAGES: Final = "manages the case"
 MANAGES_FRESH: Final = "manages the case, the second factor shown just now"
+GUARDS: Final = "is one of the case's own leads, the second factor shown just now"
+JOINS: Final = "an admin who may join the case, the second factor shown just now"
+IN_TEAM: Final = "in the team, or an admin"
 ADMINS: Final = "admins"
+ADMINS_PERSON: Final = "admins, by no API token"
 ADMINS_FRESH: Final = "admins, the second factor shown just now"
 SUPERADMINS: Final = "superadmins"
 SUPERADMINS_FRESH: Final = "superadmins, the second factor shown just now"
-PAGE: Final = "page"
-CASE_PAGE: Final = "page of the case"
-LEAVES: Final = "leaves for the login"
+INVITED: Final = "who got the mail of an invitation, signed in or not"
 NOWHERE: Final = "nowhere"
+HALFWAY_PAGE: Final = "page, the second factor may still be due"
+PAGE: Final = "page"
+FRESH_PAGE: Final = "page, the second factor shown just now"
+CASE_PAGE: Final = "page of the case"
+LEAVES: Final = "leaves for the log-in page"
 STAFF: Final = "staff"
 STAFF_NOT: Final = "not even staff"
+STAFF_DOOR: Final = "door of the admin"
 
-_ANSWERS: Final[dict[str, dict[str, Answer]]] = {
+_LEVELS: Final[dict[str, dict[str, Answer]]] = {
     PUBLIC: {},
     HALFWAY: {**_KNOWN, "unverified": ADDRESS},
     HALFWAY_PERSON: {**_KNOWN, "unverified": ADDRESS, **_PERSON},
@@ -108,32 +117,42 @@ _ANSWERS: Final[dict[str, dict[str, Answer]]] = {
     WRITES: {**_WRITERS},
     MANAGES: {**_LEADS},
     MANAGES_FRESH: {**_LEADS, **_FRESH},
+    GUARDS: {**_LEADS, **_FRESH, "admin": ROLE, "superadmin": ROLE},
+    JOINS: {**_PROVEN, **_ORDINARY, **_FRESH, "stranger": 404},
+    IN_TEAM: {**_PROVEN, **dict.fromkeys(("stranger", "viewer", "reader", "analyst", "lead", *TOKENS), 404)},
     ADMINS: {**_PROVEN, **_ADMINS},
+    ADMINS_PERSON: {**_PROVEN, **_ADMINS, **_PERSON},
     ADMINS_FRESH: {**_PROVEN, **_ADMINS, **_FRESH},
-    SUPERADMINS: {**_PROVEN, **_ADMINS, "stale": ROLE, "admin": ROLE, "outside": ROLE},
-    SUPERADMINS_FRESH: {**_PROVEN, **_ADMINS, **_FRESH, "admin": ROLE, "outside": ROLE},
+    SUPERADMINS: {**_PROVEN, **_ADMINS, "stale": ROLE, "admin": ROLE},
+    SUPERADMINS_FRESH: {**_PROVEN, **_ADMINS, **_FRESH, "admin": ROLE},
+    INVITED: {**_PROVEN, **_PERSON, "anonymous": OK},
+    NOWHERE: dict.fromkeys(ACTORS, 404),
+    HALFWAY_PAGE: {**_AT_LOGIN},
     PAGE: {**_ON_PAGES},
+    FRESH_PAGE: {**_ON_PAGES, "stale": PROVE},
     CASE_PAGE: {**_ON_PAGES, "stranger": 404, "outside": 404},
     LEAVES: dict.fromkeys(ACTORS, LOGIN),
-    NOWHERE: dict.fromkeys(ACTORS, 404),
-    STAFF: {**_ON_PAGES, **_NO_STAFF},
-    STAFF_NOT: {**_ON_PAGES, **_NO_STAFF, **dict.fromkeys(_STAFF, 403)},
+    STAFF: {**_ON_PAGES, **_ORDINARY_PAGE},
+    STAFF_NOT: {**_ON_PAGES, **_ORDINARY_PAGE, **dict.fromkeys(_STAFF, 403)},
+    STAFF_DOOR: {**_ON_PAGES, **_NO_STAFF, **dict.fromkeys(_STAFF, LOGIN)},
 }
 SAFE: Final = ("GET", "HEAD", "OPTIONS")
+#: Where API tokens get as far as their scopes.
+_OF_API_TOKENS: Final = (HALFWAY, SIGNED_IN, OPENS, READS, WRITES, MANAGES, IN_TEAM, ADMINS, SUPERADMINS)
 
 
 def answer_for(actor: str, level: str, method: str) -> Answer:
     """Return what the actor gets on a line of this level."""
-    answer = _ANSWERS[level].get(actor, OK)
-    needs_write = level not in (PUBLIC, NOWHERE, PAGE, CASE_PAGE, STAFF, STAFF_NOT) and method not in SAFE
-    return SCOPE if actor == "read_token" and answer in (OK, ROLE) and needs_write else answer
+    answer = _LEVELS[level].get(actor, OK)
+    needs_write = level in _OF_API_TOKENS and method not in SAFE
+    return SCOPE if actor == "read_token" and answer in (OK, ROLE, 404) and needs_write else answer
 
 
 # The lines --------------------------------------------------------------------------------------
 
 #: The admin, by pattern: the methods that do something; it takes any other for a GET.
 ADMIN: Final[dict[str, dict[str, str]]] = {
-    r"admin/login/": {"GET": PUBLIC, "POST": PUBLIC},
+    r"admin/login/": {"GET": STAFF_DOOR, "POST": STAFF_DOOR},
     r"admin/.*": {"GET": STAFF, "POST": STAFF},
 }
 
@@ -141,31 +160,49 @@ CASE: Final = "api/v1/cases/<path:case_id>/"
 EVIDENCE: Final = f"{CASE}evidence/<str:evidence_uid>/"
 RUN: Final = f"{CASE}runs/<int:run_id>/"
 EVENT: Final = f"{CASE}events/<str:event_id>/"
+USER: Final = "api/v1/users/<int:user_id>/"
+FLAG: Final = "api/v1/feature-flags/<str:key>/"
+TEAM: Final = "api/v1/teams/<int:team_id>/"
 
 POLICY: Final[dict[str, dict[str, str]]] = {
     "healthz": {"GET": PUBLIC},
     "readyz": {"GET": PUBLIC},
     "api/v1/schema/": {"GET": PUBLIC},
     "api/v1/docs/": {"GET": PUBLIC},
+    "^api/": dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), NOWHERE),
+    # Signing in, and the own account
     "api/v1/auth/login/": {"POST": PUBLIC},
     "api/v1/auth/login/verify/": {"POST": PUBLIC},
     "api/v1/auth/refresh/": {"POST": PUBLIC},
+    "api/v1/auth/register/": {"POST": PUBLIC},
+    "api/v1/auth/email/verify/": {"POST": PUBLIC},
+    "api/v1/auth/email/resend/": {"POST": PUBLIC},
+    "api/v1/auth/password/reset/": {"POST": PUBLIC},
+    "api/v1/auth/password/reset/confirm/": {"POST": PUBLIC},
+    "api/v1/auth/password/change/": {"POST": DANGEROUS},
     "api/v1/auth/logout/": {"POST": HALFWAY_PERSON},
     "api/v1/auth/logout-all/": {"POST": HALFWAY_PERSON},
     "api/v1/auth/sessions/": {"GET": PERSON},
     "api/v1/auth/sessions/<uuid:session_id>/": {"GET": PERSON, "DELETE": PERSON},
-    "api/v1/auth/register/": {"POST": PUBLIC},
-    "api/v1/auth/email/verify/": {"POST": PUBLIC},
-    "api/v1/auth/email/resend/": {"POST": PUBLIC},
-    "api/v1/auth/password/change/": {"POST": DANGEROUS},
-    "api/v1/auth/password/reset/": {"POST": PUBLIC},
-    "api/v1/auth/password/reset/confirm/": {"POST": PUBLIC},
+    "api/v1/auth/api-tokens/": {"GET": PERSON, "POST": DANGEROUS},
+    "api/v1/auth/api-tokens/<int:token_id>/": {"GET": PERSON, "DELETE": PERSON},
     "api/v1/auth/otp/enrol/": {"POST": HALFWAY_PERSON},
     "api/v1/auth/otp/confirm/": {"POST": HALFWAY_PERSON},
     "api/v1/auth/otp/verify/": {"POST": HALFWAY_PERSON},
     "api/v1/auth/otp/recovery-codes/": {"POST": PERSON},
     "api/v1/auth/otp/disable/": {"POST": PERSON},
     "api/v1/me/": {"GET": HALFWAY, "PATCH": HALFWAY},
+    "api/v1/me/quota/": {"GET": SIGNED_IN},
+    # Accounts, and parts of the platform
+    "api/v1/users/": {"GET": ADMINS, "POST": ADMINS_FRESH},
+    USER: {"GET": ADMINS, "PATCH": ADMINS_FRESH},
+    f"{USER}quota/": {"GET": ADMINS, "PUT": ADMINS_FRESH},
+    f"{USER}second-factor/": {"DELETE": ADMINS_FRESH},
+    f"{USER}sessions/": {"DELETE": ADMINS_FRESH},
+    "api/v1/feature-flags/": {"GET": SUPERADMINS},
+    FLAG: {"GET": SUPERADMINS, "PUT": SUPERADMINS_FRESH},
+    "api/v1/feature-flags/public/<str:key>/": {"GET": PUBLIC},
+    # Cases
     "api/v1/modules/": {"GET": SIGNED_IN},
     "api/v1/events/": {"GET": SIGNED_IN},
     "api/v1/cases/": {"GET": SIGNED_IN, "POST": OPENS},
@@ -174,6 +211,14 @@ POLICY: Final[dict[str, dict[str, str]]] = {
     f"{CASE}reopen/": {"POST": MANAGES},
     f"{CASE}members/": {"GET": READS, "POST": MANAGES},
     f"{CASE}members/<int:user_id>/": {"GET": READS, "PATCH": MANAGES, "DELETE": MANAGES},
+    f"{CASE}teams/": {"GET": READS, "POST": MANAGES},
+    f"{CASE}teams/<int:team_id>/": {"GET": READS, "PATCH": MANAGES, "DELETE": MANAGES},
+    f"{CASE}owner/": {"POST": MANAGES},
+    f"{CASE}restrict/": {"POST": GUARDS},
+    f"{CASE}unrestrict/": {"POST": GUARDS},
+    f"{CASE}join/": {"POST": JOINS},
+    f"{CASE}invitations/": {"GET": MANAGES, "POST": MANAGES},
+    f"{CASE}invitations/<int:invitation_id>/": {"DELETE": MANAGES},
     f"{CASE}custody/": {"GET": READS},
     f"{CASE}evidence/": {"GET": READS, "POST": WRITES},
     EVIDENCE: {"GET": READS, "PATCH": WRITES, "DELETE": WRITES},
@@ -192,10 +237,40 @@ POLICY: Final[dict[str, dict[str, str]]] = {
     f"{CASE}events/export/": {"GET": READS},
     EVENT: {"GET": READS},
     f"{EVENT}source/": {"GET": READS},
-    "^api/": dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), NOWHERE),
+    "api/v1/restricted-cases/": {"GET": ADMINS_PERSON},
+    # Invitations to the platform, and of whoever got one
+    "api/v1/users/invitations/": {"GET": ADMINS, "POST": ADMINS_FRESH},
+    "api/v1/users/invitations/<int:invitation_id>/": {"DELETE": ADMINS_FRESH},
+    "api/v1/invitations/look/": {"POST": PUBLIC},
+    "api/v1/invitations/accept/": {"POST": INVITED},
+    # Teams
+    "api/v1/teams/": {"GET": SIGNED_IN, "POST": ADMINS},
+    TEAM: {"GET": IN_TEAM, "PATCH": ADMINS, "DELETE": ADMINS},
+    f"{TEAM}members/": {"GET": IN_TEAM, "POST": ADMINS},
+    f"{TEAM}members/<int:user_id>/": {"DELETE": ADMINS},
+    # Pages
     "": {"GET": PAGE},
-    "login/": dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), PUBLIC),
+    "login/": {"GET": PUBLIC, "POST": PUBLIC},
+    "login/code/": {"GET": PUBLIC, "POST": PUBLIC},
     "logout/": {"POST": LEAVES},
+    "account/": {"GET": PAGE, "POST": PAGE},
+    "account/password/": {"GET": FRESH_PAGE, "POST": FRESH_PAGE},
+    "account/sign-ins/": {"GET": PAGE},
+    "account/sign-ins/end-others/": {"POST": PAGE},
+    "account/sign-ins/<uuid:session_id>/end/": {"POST": PAGE},
+    "account/second-factor/": {"GET": HALFWAY_PAGE, "POST": HALFWAY_PAGE},
+    "account/second-factor/verify/": {"GET": HALFWAY_PAGE, "POST": HALFWAY_PAGE},
+    "account/second-factor/codes/": {"POST": PAGE},
+    "account/second-factor/disable/": {"POST": PAGE},
+    "account/tokens/": {"GET": PAGE},
+    "account/tokens/new/": {"GET": FRESH_PAGE, "POST": FRESH_PAGE},
+    "account/tokens/<int:token_id>/revoke/": {"POST": PAGE},
+    "password/reset/": {"GET": PUBLIC, "POST": PUBLIC},
+    "password/reset/confirm/": {"GET": PUBLIC, "POST": PUBLIC},
+    "email/verify/": {"GET": PUBLIC, "POST": PUBLIC},
+    "email/resend/": {"GET": PUBLIC, "POST": PUBLIC},
+    "register/": {"GET": PUBLIC, "POST": PUBLIC},
+    "invitation/": {"GET": PUBLIC, "POST": PUBLIC},
     "cases/<path:case_id>/timeline/": {"GET": CASE_PAGE},
     "cases/<path:case_id>/events/<str:event_id>/": {"GET": CASE_PAGE},
     "cases/<path:case_id>/events/<str:event_id>/source/": {"GET": CASE_PAGE},

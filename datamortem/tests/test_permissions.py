@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from django.http import HttpResponse
 from django.urls import URLResolver, get_resolver, path
+from pytest_django import Settings
 
 from datamortem.tests.matrix import (
     METHODS,
@@ -23,7 +24,8 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def world() -> World:
+def world(settings: Settings) -> World:
+    settings.REGISTRATION = "open"
     return make_world()
 
 

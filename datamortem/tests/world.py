@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,6 +19,7 @@ from accounts.models import (
     ApiToken,
     AuthSession,
     Invitation,
+    PasswordReset,
     RecoveryDevice,
     Role,
     Team,
@@ -25,7 +27,9 @@ from accounts.models import (
     TotpDevice,
     User,
 )
-from cases import runs, search, services
+from cases import search, services
+from cases.engines import engine
+from cases.index.document import Origin, make_document
 from cases.models import (
     Case,
     CaseInvitation,
@@ -37,7 +41,8 @@ from cases.models import (
     RunStatus,
     TaskRun,
 )
-from cases.tests.api.cast import events, person, record
+from cases.tests.api.cast import person, record
+from cases.tests.cast import receive
 from datamortem.tests.policy import ACTORS
 
 MAIN, FOREIGN, RESTRICTED, OTHER = "ir-secret", "ir-foreign", "ir-restricted", "ir-other"
@@ -54,6 +59,10 @@ SECRETS: Final = {
 }
 #: What stands in the account of somebody else: names of API tokens, agents of sign-ins.
 ACCOUNT: Final = f"{MARK}65Account"
+#: An address that was invited to the platform, and the token of that invitation.
+INVITED: Final = "invited@example.org"
+#: The token of every mail that went out.
+MAILED: Final = "a-token-that-was-mailed"
 TOTP_KEY: Final = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
 _INSIDERS: Final = ("viewer", "reader", "analyst", "teammate", "lead", "read_token", "write_token")
@@ -114,7 +123,7 @@ def make_world() -> World:
     world = World(
         ids=_case(MAIN, lead, members, team),
         foreign=_case(FOREIGN, somebody, (), _team(SECRETS[FOREIGN], [somebody])),
-        restricted=_case(RESTRICTED, keeper, (), _team(SECRETS[RESTRICTED], [keeper])),
+        restricted=_case(RESTRICTED, keeper, (), _team("the keepers", [keeper])),
     )
     _case(OTHER, lead, (), _team(SECRETS[OTHER], [lead]))
     for case_id in (QUIET, CLOSED):
@@ -123,8 +132,13 @@ def make_world() -> World:
     Case.objects.filter(case_id=CLOSED).update(status="closed", closed_at=timezone.now(), closed_by=lead)
     Case.objects.filter(case_id=RESTRICTED).update(restricted=True)
     world.ids |= {
+        "key": "registration",
         "newcomer_id": str(people["newcomer"].pk),
+        "teammate_id": str(people["teammate"].pk),
         "free_team_id": str(Team.objects.create(name="free").pk),
+        "platform_invitation_id": str(_invitation(INVITED, people["superadmin"]).pk),
+        "admin_challenge": tokens.challenge_for(people["admin"]),
+        "lead_refresh": tokens.issue(lead).refresh,
     }
     world.foreign |= _account(somebody, ACCOUNT)
     _prove(people)
@@ -140,32 +154,49 @@ def _case(case_id: str, owner: User, members: Iterable[tuple[User, str]], team: 
     """Make a case with something of everything, its secret wherever text may stand."""
     secret = SECRETS[case_id]
     case = services.open_case(by=owner, case_id=case_id, title=secret, note=secret, tags=[secret])
-    attributes = {secret: secret}
-    evidence = events(case, [record(n, secret, host=secret, attributes=attributes) for n in range(3)])
-    Evidence.objects.filter(pk=evidence.pk).update(
-        original_name=f"{secret}.log", description=secret, host=secret
-    )
-    run = TaskRun.objects.get(evidence=evidence)
-    failed = runs.queue(evidence, task_name=runs.READ)
-    TaskRun.objects.filter(pk=failed.pk).update(status=RunStatus.FAILED, error_message=secret)
+    evidence, run = _read_evidence(case, secret, 3)
     RejectedRecord.objects.create(run=run, position="line 2", reason=secret, raw=secret.encode())
-    posted = services.post_events(case=case, by=owner, events=[{"message": secret}])
-    assert posted.run is not None
-    other = person(f"other-of-{case_id}", full_name=secret)
+    idle, failed = _read_evidence(case, secret, 1)
+    TaskRun.objects.filter(pk=failed.pk).update(status=RunStatus.FAILED, error_message=secret)
+    services.post_events(case=case, by=owner, events=[{"message": secret}])
+    # Admins see all people and teams, also those of a restricted case.
+    other = person(f"other-of-{case_id}", full_name="" if case_id == RESTRICTED else secret)
     services.add_member(case=case, user=other, role=CaseRole.READER, by=owner)
     _staff(case, members, team)
-    found = search.search_events(search.frame(cases=Case.objects.filter(pk=case.pk)), limit=1)
+    question = search.frame(cases=Case.objects.filter(pk=case.pk), evidence=[evidence.evidence_uid])
+    found = search.search_events(question, limit=1)
     return {
         "case_id": case_id,
         "evidence_uid": evidence.evidence_uid,
+        "idle_evidence_uid": idle.evidence_uid,
         "run_id": str(run.pk),
         "failed_run_id": str(failed.pk),
         "user_id": str(other.pk),
         "event_id": str(found.documents[0]["event_id"]),
         "team_id": str(team.pk),
-        "invitation_id": str(_invitation(case, owner, secret).pk),
+        "invitation_id": str(_invitation(f"{secret}@example.org", owner, case).pk),
         "cursor": found.next_cursor or "",
     }
+
+
+def _read_evidence(case: Case, secret: str, lines: int) -> tuple[Evidence, TaskRun]:
+    """Take a file in and put its events into the index, as its run would; return it and its run."""
+    number = Evidence.objects.count()
+    texts = [json.dumps({"message": secret, "host": secret, secret: secret, "n": number})] * lines
+    received = receive(case, "\n".join(texts).encode(), f"{secret}.jsonl", description=secret, host=secret)
+    evidence, run = received.evidence, received.run
+    assert run is not None
+    origin = Origin(
+        case_id=case.case_id,
+        evidence_uid=evidence.evidence_uid,
+        evidence_sha256=evidence.sha256 or "",
+        parser="jsonl",
+    )
+    records = [record(n, secret, host=secret, attributes={secret: secret}) for n in range(lines)]
+    with engine().writer(case_id=case.case_id, shard=evidence.evidence_uid, run=f"{run.pk}-1") as writer:
+        writer.add([make_document(each, origin) for each in records])
+        writer.publish()
+    return evidence, run
 
 
 def _staff(case: Case, members: Iterable[tuple[User, str]], team: Team) -> None:
@@ -180,15 +211,16 @@ def _team(name: str, people: Iterable[User]) -> Team:
     return team
 
 
-def _invitation(case: Case, by: User, secret: str) -> Invitation:
+def _invitation(email: str, by: User, case: Case | None = None) -> Invitation:
     invitation = Invitation.objects.create(
-        email=f"{secret}@example.org",
+        email=email,
         role=Role.ANALYST,
         invited_by=by,
-        digest=sealing.digest(secret),
+        digest=sealing.digest(email),
         expires_at=timezone.now() + timedelta(days=7),
     )
-    CaseInvitation.objects.create(invitation=invitation, case_ref=case, role=CaseRole.READER)
+    if case is not None:
+        CaseInvitation.objects.create(invitation=invitation, case_ref=case, role=CaseRole.READER)
     return invitation
 
 
@@ -203,7 +235,6 @@ def _account(user: User, name: str) -> dict[str, str]:
         "token_id": str(token.pk),
         "own_id": str(user.pk),
         "refresh": refresh,
-        "challenge": tokens.challenge_for(user),
     }
 
 
@@ -215,7 +246,15 @@ def _prove(people: Mapping[str, User]) -> None:
         user.save(update_fields=["otp_enabled", "otp_secret"])
         TotpDevice.objects.create(user=user, name="app", confirmed=True)
         RecoveryDevice.objects.create(user=user, name="sheet", confirmed=True)
-    User.objects.filter(username="unverified").update(email_verification_sent_at=timezone.now())
+    people["no_factor"].otp_secret = sealing.seal(TOTP_KEY)  # enrolment was begun
+    people["no_factor"].save(update_fields=["otp_secret"])
+    TotpDevice.objects.create(user=people["no_factor"], name="app", confirmed=False)
+    now, digest = timezone.now(), sealing.digest(MAILED)
+    User.objects.filter(username="unverified").update(
+        email_verification_sent_at=now, email_verification_token=digest
+    )
+    ends = now + timedelta(hours=1)
+    PasswordReset.objects.create(user=people["newcomer"], digest=digest, expires_at=ends)
 
 
 def _client(actor: str, user: User) -> APIClient:
