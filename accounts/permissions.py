@@ -55,3 +55,23 @@ def _check_token(user: User, request: Request, *, persons_only: bool) -> None:
 
 def _refuse(code: str, detail: str) -> NoReturn:
     raise PermissionDenied(detail, code)
+
+
+class Administers(BasePermission):
+    """Lets in admins and superadmins of the platform."""
+
+    message = "Only administrators may do this."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Answer."""
+        return isinstance(request.user, User) and request.user.is_platform_admin
+
+
+class GovernsPlatform(BasePermission):
+    """Lets in superadmins."""
+
+    message = "Only a superadmin may do this."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Answer."""
+        return isinstance(request.user, User) and policy.is_superadmin(request.user)

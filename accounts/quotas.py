@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.db import transaction
 
-from accounts import audit
+from accounts import audit, users
 from accounts.models import User, UserQuota
 from datamortem.common.errors import Conflict
 
@@ -29,11 +29,6 @@ class Quota:
     storage: int | None
     runs: int | None
 
-    @property
-    def bounds_nothing(self) -> bool:
-        """Whether there is no bound at all."""
-        return self.storage is None and self.runs is None
-
 
 def quota_of(user: User) -> Quota:
     """Return the bounds of a user: the own ones where there are any, else those of the settings."""
@@ -45,7 +40,11 @@ def quota_of(user: User) -> Quota:
 
 @transaction.atomic
 def change(user: User, *, storage: int | None, runs: int | None, by: User | None) -> Quota:
-    """Bound a user otherwise than the settings do: None as the settings say, 0 for no bound."""
+    """Bound a user otherwise than the settings do: None as the settings say, 0 for no bound.
+
+    Raises NotManaged.
+    """
+    users.check_manages(by, user)
     UserQuota.objects.update_or_create(user=user, defaults={"storage": storage, "running_jobs": runs})
     audit.record(
         "user.quota", by=by, target=user.username, details={"storage": storage, "running_jobs": runs}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from accounts.api import api_tokens, auth, me, passwords, registration, second_factor
+from accounts.api import api_tokens, auth, flags, me, passwords, registration, second_factor, users
 
 _ONE = {"get": "retrieve", "delete": "destroy"}
 
@@ -30,4 +30,11 @@ urlpatterns = [
     path("auth/otp/recovery-codes/", second_factor.RecoveryCodesView.as_view()),
     path("auth/otp/disable/", second_factor.DisableView.as_view()),
     path("me/", me.MeView.as_view()),
+    path("users/", users.UsersRoutes.as_view({"get": "list", "post": "create"})),
+    path("users/<int:user_id>/", users.UsersRoutes.as_view({"get": "retrieve", "patch": "partial_update"})),
+    path("users/<int:user_id>/second-factor/", users.UsersRoutes.as_view({"delete": "reset_second_factor"})),
+    path("users/<int:user_id>/sessions/", users.UsersRoutes.as_view({"delete": "end_sessions"})),
+    path("feature-flags/", flags.FlagsRoutes.as_view({"get": "list"})),
+    path("feature-flags/<str:key>/", flags.FlagsRoutes.as_view({"get": "retrieve", "put": "update"})),
+    path("feature-flags/public/<str:key>/", flags.PublicFlagView.as_view()),
 ]
