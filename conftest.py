@@ -32,6 +32,7 @@ def _own_directories(tmp_path: Path, settings: Settings) -> None:
     for name in ("EVIDENCE_ROOT", "INDEX_ROOT", "WORK_ROOT", "DEMO_ROOT", "BACKUP_ROOT"):
         setattr(settings, name, tmp_path / name.lower())
     settings.EVIDENCE_RESERVE = 0
+    settings.WHITENOISE_AUTOREFRESH = True  # else every client of a test looks for all static files first
     settings.PASSWORD_HASHERS = [
         "django.contrib.auth.hashers.MD5PasswordHasher",
         *settings.PASSWORD_HASHERS,
