@@ -23,7 +23,7 @@ from typing import Final
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections, connections
 
-from accounts import mail
+from accounts import mail, upkeep
 from cases import runs
 from cases.models import TaskRun
 
@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 _POLL: Final = 0.4
 _SWEEP_EVERY: Final = 5.0
+_UPKEEP_EVERY: Final = 3600.0
 _BEAT_EVERY: Final = 2.0
 #: A worker that has said nothing for so many seconds is taken for gone.
 _SILENCE: Final = 15.0
@@ -101,6 +102,7 @@ class _Worker:
         self.mailing: Future[int] | None = None
         self.begun = 0
         self.swept = 0.0
+        self.kept_up: float | None = None
 
     def loop(self, pool: ThreadPoolExecutor, postman: ThreadPoolExecutor, *, once: bool) -> int:
         """Begin runs until told to stop; return how many."""
@@ -140,6 +142,9 @@ class _Worker:
         if time.monotonic() - self.swept >= _SWEEP_EVERY:
             runs.sweep()
             self.swept = time.monotonic()
+        if self.kept_up is None or time.monotonic() - self.kept_up >= _UPKEEP_EVERY:
+            upkeep.keep_up()
+            self.kept_up = time.monotonic()
         free = self.concurrency - len(self.busy)
         if free <= 0:
             return False

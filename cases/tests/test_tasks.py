@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
+from datetime import timedelta
 from functools import partial
 
 import pytest
+from django.utils import timezone
 
+from accounts.models import RequestCounter, TotpDevice, User
 from cases import services, tasks
 from cases.models import RunStatus, TaskRun
 from cases.tests.cast import a_case, actions, alice, indexed, ledger, receive
@@ -116,3 +119,15 @@ def test_a_nonsensical_concurrency_is_refused(number: str) -> None:
     done = call("worker", "--once", "--concurrency", number)
     assert done.returncode in (1, 2)
     assert "--concurrency" in done.stderr
+
+
+def test_a_worker_that_starts_seals_what_the_old_system_left_in_clear_and_removes_what_expired() -> None:
+    old = User.objects.create_user(
+        "old@example.org", "old", "x", otp_enabled=True, otp_secret="JBSWY3DPEHPK3PXP"
+    )
+    RequestCounter.objects.create(key="login:x", n=5, expires_at=timezone.now() - timedelta(days=1))
+    tasks.work(once=True)
+    old.refresh_from_db()
+    assert (old.otp_secret or "").startswith("v1:")
+    assert TotpDevice.objects.get(user=old).confirmed
+    assert not RequestCounter.objects.exists()
