@@ -86,6 +86,15 @@ class CanManageCase(BasePermission):
         return user is not None and (request.method in SAFE_METHODS or may_manage(user, case))
 
 
+class CanInvite(CanManageCase):
+    """Leads alone see who is invited, and invite."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Answer."""
+        case, user = _case(view), _user(request)
+        return user is not None and may_manage(user, case)
+
+
 class CanGuardCase(BasePermission):
     """Leads restrict their case and open it again, and so do administrators who have joined it."""
 

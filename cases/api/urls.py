@@ -7,8 +7,10 @@ from django.urls import path
 from cases.api.cases import CaseRoute, CasesRoutes, CustodyRoutes
 from cases.api.events import AllEventsRoutes, EventsRoutes
 from cases.api.evidence import EvidenceRoutes
+from cases.api.invitations import AcceptView, CaseInvitationsRoutes, InvitationsRoutes, LookView
 from cases.api.joining import BelongingRoutes, JoinRoutes, RestrictedCasesRoutes
 from cases.api.members import MembersRoutes
+from cases.api.quotas import MyQuotaView, UserQuotaView
 from cases.api.runs import ModulesRoutes, RunsRoutes
 from cases.api.teams import CaseTeamsRoutes, TeamMembersRoutes, TeamsRoutes
 
@@ -26,6 +28,12 @@ urlpatterns = [
         f"{_CASE}members/<int:user_id>/",
         MembersRoutes.as_view({"get": "retrieve", "patch": "partial_update", "delete": "destroy"}),
     ),
+    path(f"{_CASE}invitations/", CaseInvitationsRoutes.as_view({"get": "list", "post": "create"})),
+    path(f"{_CASE}invitations/<int:invitation_id>/", CaseInvitationsRoutes.as_view({"delete": "destroy"})),
+    path("users/invitations/", InvitationsRoutes.as_view({"get": "list", "post": "create"})),
+    path("users/invitations/<int:invitation_id>/", InvitationsRoutes.as_view({"delete": "destroy"})),
+    path("invitations/look/", LookView.as_view()),
+    path("invitations/accept/", AcceptView.as_view()),
     path(f"{_CASE}teams/", CaseTeamsRoutes.as_view({"get": "list", "post": "create"})),
     path(
         f"{_CASE}teams/<int:team_id>/",
@@ -61,6 +69,8 @@ urlpatterns = [
     path(f"{_RUN}retry/", RunsRoutes.as_view({"post": "retry"})),
     path(f"{_RUN}rejected/", RunsRoutes.as_view({"get": "rejected"}), name="api-run-rejected"),
     path("modules/", ModulesRoutes.as_view({"get": "list"})),
+    path("me/quota/", MyQuotaView.as_view()),
+    path("users/<int:user_id>/quota/", UserQuotaView.as_view()),
     path("events/", AllEventsRoutes.as_view({"get": "find"})),
     path(_EVENTS, EventsRoutes.as_view({"get": "find", "post": "create"})),
     path(f"{_EVENTS}count/", EventsRoutes.as_view({"get": "count"})),

@@ -21,6 +21,15 @@ from cases.services.evidence import (
     receive_evidence,
     update_evidence,
 )
+from cases.services.invitation import (
+    Offer,
+    accept_invitation,
+    invitations_to,
+    invite,
+    invite_to_platform,
+    look_at_invitation,
+    revoke_invitation,
+)
 from cases.services.join import join_case, restrict_case, unrestrict_case
 from cases.services.member import LastLead, add_member, can_lead, change_member, leads, remove_member
 from cases.services.module import modules
@@ -44,9 +53,11 @@ __all__ = [
     "CaseClosed",
     "CaseIdTaken",
     "LastLead",
+    "Offer",
     "Posted",
     "Received",
     "Usage",
+    "accept_invitation",
     "add_member",
     "add_team",
     "add_to_team",
@@ -61,8 +72,12 @@ __all__ = [
     "delete_case",
     "delete_evidence",
     "delete_team",
+    "invitations_to",
+    "invite",
+    "invite_to_platform",
     "join_case",
     "leads",
+    "look_at_invitation",
     "modules",
     "open_case",
     "pass_on",
@@ -75,6 +90,7 @@ __all__ = [
     "reopen_case",
     "restrict_case",
     "retry_run",
+    "revoke_invitation",
     "run_again",
     "unrestrict_case",
     "update_case",

@@ -11,7 +11,8 @@ from typing import Any, Final
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from accounts.models import User
+from accounts import invitations
+from accounts.models import Invitation, User
 from cases import custody, store
 from cases.engines import IndexDown, engine
 from cases.index.engine import IndexUnavailable
@@ -148,6 +149,7 @@ def delete_case(*, case: Case, by: User | None, confirm: str | None = None) -> N
     custody.record(case_id=case.case_id, by=by, action="case.deleted", details=facts)
     case_id = case.case_id
     events.delete()
+    invitations.revoke(Invitation.objects.filter(case_invitation__case_ref=case))
     case.delete()
     try:
         engine().drop(case_id=case_id)  # before the commit: a deleted case is never found again
