@@ -13,6 +13,11 @@ from accounts import flags, policy
 from accounts.models import FeatureFlag, User
 
 
+def may_switch(request: HttpRequest) -> bool:
+    """Whether somebody may turn parts of the platform off: superadmins."""
+    return isinstance(request.user, User) and policy.is_superadmin(request.user)
+
+
 @admin.register(FeatureFlag)
 class FlagAdmin(ModelAdmin):
     """The flags that the code knows. None is added or deleted."""
@@ -24,15 +29,15 @@ class FlagAdmin(ModelAdmin):
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         """Superadmins alone."""
-        return isinstance(request.user, User) and policy.is_superadmin(request.user)
+        return may_switch(request)
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Superadmins alone."""
-        return self.has_module_permission(request)
+        return may_switch(request)
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """Superadmins alone."""
-        return self.has_module_permission(request)
+        return may_switch(request)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """The code says which there are."""

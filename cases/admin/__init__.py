@@ -1,11 +1,13 @@
 """The admin: looking at cases. What changes something calls a service; evidence is read-only."""
 
+from cases.admin.audit import AuditAdmin
 from cases.admin.case import CaseAdmin
 from cases.admin.evidence import EvidenceAdmin, ModuleAdmin, PostedEventAdmin
 from cases.admin.records import CustodyAdmin
 from cases.admin.run import RejectedRecordAdmin, RunAdmin
 
 __all__ = [
+    "AuditAdmin",
     "CaseAdmin",
     "CustodyAdmin",
     "EvidenceAdmin",
