@@ -47,13 +47,19 @@ class SignInForm(PlainForm):
     password = _password("Password")
 
 
+class _CodeInput(forms.PasswordInput):
+    """Shows what is typed, and does not show it again: a code is good once."""
+
+    input_type = "text"
+
+
 class CodeForm(PlainForm):
     """The code of a second factor."""
 
     code = forms.CharField(
         label="Code",
         max_length=64,
-        widget=forms.TextInput(
+        widget=_CodeInput(
             {
                 "autocomplete": "one-time-code",
                 "autocapitalize": "none",
@@ -62,10 +68,6 @@ class CodeForm(PlainForm):
             }
         ),
     )
-
-
-class FirstCodeForm(CodeForm):
-    """The first code of an app, which proves that it was set up."""
 
 
 class DisableForm(CodeForm):

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts import policy, second_factor
 from accounts.enrolment import Enrolment, enrolment
-from accounts.forms import CodeForm, DisableForm, FirstCodeForm
+from accounts.forms import CodeForm, DisableForm
 from accounts.models import RecoveryCode, TotpDevice, User
 from accounts.sealing import CannotUnseal, unseal
 from accounts.views.page import (
@@ -43,7 +43,7 @@ def manage(request: SignedIn) -> HttpResponse:
     if request.method == "POST" and request.POST.get("do") == "begin":
         second_factor.enrol(user)
         return HttpResponseRedirect(_here(following(request)))
-    form = FirstCodeForm(request.POST if request.method == "POST" else None)
+    form = CodeForm(request.POST if request.method == "POST" else None)
     page = {
         "form": form,
         "next": following(request),
