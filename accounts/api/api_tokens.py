@@ -32,7 +32,7 @@ class ApiTokenSerializer(serializers.ModelSerializer[ApiToken]):
 
     class Meta:
         model = ApiToken
-        fields = (
+        fields: ClassVar[tuple[str, ...]] = (
             "id", "name", "prefix", "scopes", "cases", "created_at", "expires_at",
             "last_used_at", "last_used_address",
         )  # fmt: skip
@@ -45,7 +45,7 @@ class MadeTokenSerializer(ApiTokenSerializer):
     token = serializers.CharField(allow_null=True)
 
     class Meta(ApiTokenSerializer.Meta):
-        fields = (*ApiTokenSerializer.Meta.fields, "token")  # type: ignore[assignment]
+        fields: ClassVar[tuple[str, ...]] = (*ApiTokenSerializer.Meta.fields, "token")
         read_only_fields = fields
 
 

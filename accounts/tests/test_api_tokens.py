@@ -136,9 +136,9 @@ class TestMaking:
         assert make().status_code == 201  # what has expired does not count
 
     def test_a_repeated_request_makes_one_token_and_shows_it_once(self) -> None:
-        client, key = client_of("alice"), {"HTTP_IDEMPOTENCY_KEY": "k-1"}
-        first = client.post(URL, {"name": "script"}, format="json", **key).json()
-        again = client.post(URL, {"name": "script"}, format="json", **key)
+        client, body = client_of("alice"), {"name": "script"}
+        first = client.post(URL, body, format="json", HTTP_IDEMPOTENCY_KEY="k-1").json()
+        again = client.post(URL, body, format="json", HTTP_IDEMPOTENCY_KEY="k-1")
         assert again.status_code == 201
         assert again.json() == {**first, "token": None}
         assert ApiToken.objects.count() == 1

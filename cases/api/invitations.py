@@ -197,7 +197,7 @@ class AcceptView(StrictParameters):
         operation_id="invitations_accept",
         request=AcceptSerializer,
         responses={201: NewAccountSerializer, 204: None},
-        auth=[{}, {"bearer": []}],
+        auth=[{}, {"bearer": []}, {"cookieAuth": []}],  # type: ignore[list-item]  # the annotation forgets objects
     )
     def post(self, request: Request) -> Response:
         """Accept it, once: signed in as the invited address (204), or to make an account (201)."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.db import transaction
-from django.db.models import QuerySet
 
 from accounts import audit, invitations, policy
 from accounts.models import Invitation, Role, User
+from accounts.models.invitation import InvitationQuerySet
 from cases import custody
 from cases.models import Case, CaseInvitation, CaseMember
 from cases.services.case import locked, locked_open
@@ -44,7 +44,7 @@ class Offer:
     has_account: bool
 
 
-def invitations_to(case: Case | None) -> QuerySet[Invitation]:
+def invitations_to(case: Case | None) -> InvitationQuerySet:
     """Return the invitations to a case; without one, those to the platform alone."""
     return Invitation.objects.filter(case_invitation__case_ref=case).select_related("case_invitation")
 
