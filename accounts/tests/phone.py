@@ -85,4 +85,5 @@ def enrolled(clock: Clock, name: str = "alice", **facts: Any) -> Owner:
 def is_consistent(user: User) -> bool:
     """Whether the account's column and its device say the same."""
     held = User.objects.get(pk=user.pk)
-    return held.otp_enabled == TotpDevice.objects.filter(user=user, confirmed=True).exists()
+    confirmed: bool = TotpDevice.objects.filter(user=user, confirmed=True).exists()
+    return held.otp_enabled == confirmed

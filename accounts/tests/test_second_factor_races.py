@@ -12,6 +12,7 @@ from django.db import connections
 from rest_framework.exceptions import APIException
 
 from accounts import second_factor, signin, tokens
+from accounts.api.scope import session_of
 from accounts.models import RecoveryCode, RecoveryDevice, TotpDevice, User
 from accounts.tests.phone import PASSWORD, Clock, Phone, enrolled, is_consistent, person, set_clock
 from datamortem.common.errors import DomainError
@@ -100,11 +101,9 @@ def test_twenty_confirmations_enable_it_once(clock: Clock) -> None:
     user = person()
     phone = Phone(second_factor.enrol(user).secret, clock)
     people, code = [_signed_in(user) for _ in range(AT_ONCE)], phone.code()
-    confirmations = [
-        partial(second_factor.confirm, user, code, keep=user.access and user.access.session)
-        for user in people
-    ]
-    outcomes = _at_once(confirmations)
+    outcomes = _at_once(
+        [partial(second_factor.confirm, user, code, keep=session_of(user)) for user in people]
+    )
     _only(outcomes, "otp_already_enabled")
     assert (TotpDevice.objects.count(), RecoveryDevice.objects.count()) == (1, 1)
     assert RecoveryCode.objects.count() == 10
