@@ -118,7 +118,7 @@ def set_by_reset(token: str, new: str) -> None:
     The mail reached its reader, so the address counts as confirmed. Raises BadToken, WeakPassword,
     TooMany.
     """
-    _hit("mail-token", origin.get().address, TOKEN_LIMIT)
+    _hit("mail-token", origin.get().network, TOKEN_LIMIT)
     reset = PasswordReset.objects.select_related("user").filter(digest=digest(token)).first()
     if reset is None or not _is_good(reset):
         audit.record("password.reset", outcome="refused", target=reset.user.email if reset else "")
@@ -152,7 +152,7 @@ def count_mail(name: str, email: str) -> None:
 
     The client first: who has had too many uses up nobody's address.
     """
-    _hit(f"{name}-client", origin.get().address, CLIENT_LIMIT)
+    _hit(f"{name}-client", origin.get().network, CLIENT_LIMIT)
     _hit(f"{name}-address", email.lower(), ADDRESS_LIMIT)
 
 

@@ -75,7 +75,7 @@ def register(*, email: str, username: str, password: str, full_name: str = "", l
     email, username = checked_email(email), checked_username(username)
     passwords.check(password, User(email=email, username=username, full_name=full_name))
     for name, ident, (limit, seconds) in (
-        ("register-client", origin.get().address, CLIENT_LIMIT),
+        ("register-client", origin.get().network, CLIENT_LIMIT),
         ("register-address", email, ADDRESS_LIMIT),
     ):
         throttles.hit(name, ident, limit=limit, seconds=seconds)
@@ -141,7 +141,7 @@ def letter_to_known(recipient: str, locale: str, context: Mapping[str, Any]) -> 
 def verify(token: str) -> None:
     """Confirm an address by a mailed token, which is good once. Raises BadToken, TooMany."""
     limit, seconds = passwords.TOKEN_LIMIT
-    throttles.hit("mail-token", origin.get().address, limit=limit, seconds=seconds)
+    throttles.hit("mail-token", origin.get().network, limit=limit, seconds=seconds)
     waiting = User.objects.filter(
         email_verification_token=digest(token),
         email_verification_sent_at__gt=timezone.now() - LIFE,

@@ -21,7 +21,7 @@ from accounts import audit, policy, second_factor, throttles, tokens
 from accounts.models import AuthSession, SpentChallenge, User
 from accounts.sealing import digest
 from datamortem.common.errors import TooMany
-from datamortem.common.requests import origin
+from datamortem.common.requests import network_of, origin
 
 #: Wrong passwords: of one account from one address, of one account, from one address.
 PAIR_LIMIT: Final = (5, 60)
@@ -134,7 +134,7 @@ def _refuse(email: str) -> None:
 
 
 def _counters(email: str) -> tuple[tuple[str, str, tuple[int, int]], ...]:
-    name, address = email.strip().lower()[:320], origin.get().address
+    name, address = email.strip().lower()[:320], origin.get().network
     return (
         ("login-pair", f"{name}|{address}", PAIR_LIMIT),
         ("login-address", address, ADDRESS_LIMIT),
@@ -159,12 +159,8 @@ def _give_back(email: str) -> None:
 
 
 def _is_known_here(email: str) -> bool:
-    """Whether the account was signed in from this address not long ago."""
-    address = origin.get().address
-    since = timezone.now() - _KNOWN
-    return (
-        bool(address)
-        and AuthSession.objects.filter(
-            user__email__iexact=email, address=address, created_at__gt=since
-        ).exists()
-    )
+    """Whether the account was signed in from here not long ago."""
+    here, since = origin.get().network, timezone.now() - _KNOWN
+    used = AuthSession.objects.filter(user__email__iexact=email, created_at__gt=since).exclude(address="")
+    addresses = used.order_by("address").values_list("address", flat=True).distinct()
+    return bool(here) and here in {network_of(address) for address in addresses}

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, Final
 
 from django.conf import settings
@@ -21,6 +21,8 @@ from datamortem.common import logs
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
 #: What no database keeps or no terminal should show.
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+#: An address that a proxy wrote with its port.
+_WITH_PORT: Final = re.compile(r"\[([^\]]+)\](?::\d+)?|([^:]+):\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,11 @@ class Origin:
     address: str = ""
     agent: str = ""
     request_id: str = ""
+
+    @property
+    def network(self) -> str:
+        """What counts as one client: an address, or the 64 bits of IPv6 within which each has its choice."""
+        return network_of(self.address)
 
 
 #: The origin of what is being done in this context.
@@ -49,10 +56,19 @@ def client_address(meta: Mapping[str, Any]) -> str:
         hops = [hop.strip() for hop in str(meta.get("HTTP_X_FORWARDED_FOR") or "").split(",") if hop.strip()]
         if hops:
             address = hops[-min(settings.NUM_PROXIES, len(hops))]
+    if match := _WITH_PORT.fullmatch(address):
+        address = match[1] or match[2]
     try:
-        return str(ip_address(address.strip("[]")))
+        found = ip_address(address)
     except ValueError:
         return ""
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return str(mapped or found)
+
+
+def network_of(address: str) -> str:
+    """Return the network that is one client's: of IPv6 the first 64 bits, of IPv4 the address."""
+    return str(ip_network((address, 64), strict=False)) if ":" in address else address
 
 
 class RequestId:
