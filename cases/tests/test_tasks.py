@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 
 import pytest
 from django.utils import timezone
+from pytest_django import Settings
 
-from accounts.models import RequestCounter, TotpDevice, User
+from accounts import mail
+from accounts.models import OutgoingMail, RequestCounter, TotpDevice, User
 from cases import services, tasks
 from cases.models import RunStatus, TaskRun
 from cases.tests.cast import a_case, actions, alice, indexed, ledger, receive
@@ -41,6 +45,48 @@ def test_a_worker_does_everything_that_waits_and_ends() -> None:
     assert set(TaskRun.objects.values_list("status", flat=True)) == {RunStatus.SUCCEEDED}
     assert len(indexed(case)) == 601
     assert actions(case).count("run.succeeded") == 4
+
+
+def test_a_worker_sends_the_mail_that_waits_before_it_ends(tmp_path: Path, settings: Settings) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    settings.EMAIL_FILE_PATH = str(tmp_path / "mail")
+    for number in range(25):  # more than one round
+        mail.post("password_changed", f"u{number}@example.org", "")
+    done = call("worker", "--once")
+    assert (done.returncode, done.stderr) == (0, "")
+    sent = "".join(place.read_text() for place in (tmp_path / "mail").iterdir())
+    assert sent.count("\nSubject: Your password was changed\n") == 25
+    assert OutgoingMail.objects.filter(sent_at=None).count() == 0
+
+
+def test_a_mail_server_that_is_away_stops_no_run(settings: Settings) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9  # nobody listens
+    mail.post("password_changed", "a@example.org", "")
+    run = receive(a_case(), b"good 5").run
+    done = call("worker", "--once")
+    assert done.returncode == 0
+    assert "The mail server does not take mail" in done.stderr
+    assert _is(run, RunStatus.SUCCEEDED)
+    row = OutgoingMail.objects.get()
+    assert (row.attempts, row.sent_at, row.failed_at) == (1, None, None)
+
+
+def test_a_mail_of_a_worker_that_was_killed_is_sent_by_the_next(tmp_path: Path, settings: Settings) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection and says nothing
+        settings.EMAIL_HOST, settings.EMAIL_PORT = silent.getsockname()
+        mail.post("password_changed", "a@example.org", "")
+        with running("worker") as worker:
+            wait_until(lambda: OutgoingMail.objects.get().attempts == 1)
+            worker.kill()
+    row = OutgoingMail.objects.get()
+    assert row.lease_until is not None
+    OutgoingMail.objects.update(lease_until=row.created_at)
+    settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    settings.EMAIL_FILE_PATH = str(tmp_path / "mail")
+    assert call("worker", "--once").returncode == 0
+    assert OutgoingMail.objects.get().sent_at is not None
 
 
 def test_a_worker_takes_what_comes_while_it_waits_and_stops_when_told() -> None:

@@ -24,6 +24,10 @@ _OVERRIDES = (
     "PARSERS_MODULE",
     "RUN_LEASE",
     "RUN_SECONDS",
+    "EMAIL_BACKEND",
+    "EMAIL_HOST",
+    "EMAIL_PORT",
+    "EMAIL_FILE_PATH",
 )
 
 
