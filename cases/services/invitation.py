@@ -15,7 +15,7 @@ from accounts.models import Invitation, Role, User
 from accounts.models.invitation import InvitationQuerySet
 from cases import custody
 from cases.models import Case, CaseInvitation, CaseMember
-from cases.services.case import locked, locked_open
+from cases.services.case import locked_open
 from cases.services.member import AlreadyMember, add_member, check_member_role
 from datamortem.common.errors import Conflict, Forbidden, Invalid
 
@@ -118,7 +118,7 @@ def accept_invitation(
     `user` is who is signed in; without one a new account is made, its address verified by the
     mail. Raises NoInvitation, OtherAddress, SignInFirst, RegistrationOff, Invalid.
     """
-    invitation, _ = _standing(token)
+    invitation, offered = _standing(token)
     is_new = user is None
     if user is None:  # hashing takes its time, so it is done before anything is held
         user = invitations.draft_account(
@@ -127,8 +127,7 @@ def accept_invitation(
     elif user.email.lower() != invitation.email:
         raise OtherAddress("This invitation is for another address than the one you are signed in with.")
     with transaction.atomic():
-        held = Case.objects.filter(invitations__invitation=invitation).first()
-        case = locked(held) if held else None
+        case = _held(offered)
         invitation, offered = _standing(token)  # again, now that nothing can change it
         invitations.claim(invitation)
         if is_new:
@@ -155,6 +154,12 @@ def _standing(token: str) -> tuple[Invitation, CaseInvitation | None]:
         case = offered.case_ref
         may = not case.is_closed and Case.objects.managed_by(by).filter(pk=case.pk).exists()
     return (invitation, offered) if may else invitations.refuse()
+
+
+def _held(offered: CaseInvitation | None) -> Case | None:
+    """Return the case, its row held to the end of the transaction, if it is still there."""
+    cases = Case.objects.select_for_update(no_key=True)
+    return cases.filter(pk=offered.case_ref_id).first() if offered else None
 
 
 def _let_in(invitation: Invitation, user: User) -> None:

@@ -174,6 +174,13 @@ class TestRevoking:
         assert actions(case)[-1] == "member.uninvited"
         assert not User.objects.filter(email=EVE).exists()
 
+    def test_a_closed_case_takes_back_what_it_sent(self) -> None:
+        case = staffed_case()
+        pk = invite(case).json()["id"]
+        services.close_case(case=case, by=None)
+        assert client_of("alice").delete(f"{of(case)}{pk}/").status_code == 204
+        assert not Invitation.objects.open().exists()
+
     def test_that_of_another_case_is_not_there(self) -> None:
         mine, theirs = staffed_case(), services.open_case(by=person("bob"), case_id="bobs")
         invite(theirs, by="bob")

@@ -265,6 +265,21 @@ class TestWorthNothing:
         self._refused(first)
         assert post(LOOK, {"token": second}).status_code == 200
 
+    @pytest.mark.parametrize("meanwhile", [services.close_case, services.delete_case])
+    def test_once_the_case_ends_between_the_look_and_the_act(
+        self, meanwhile: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        case = staffed_case()
+        token, draft = token_for(case), invitations.draft_account
+
+        def draft_slowly(*given: Any, **facts: Any) -> User:
+            meanwhile(case=case, by=None)
+            return draft(*given, **facts)
+
+        monkeypatch.setattr(invitations, "draft_account", draft_slowly)
+        assert errors(post(ACCEPT, {"token": token, **NEW})) == [("invalid_token", "token")]
+        assert not User.objects.filter(email=EVE).exists()
+
     def test_once_registration_is_off_it_makes_no_account(self, settings: Settings) -> None:
         token = token_for(staffed_case())
         settings.REGISTRATION = "off"
