@@ -286,7 +286,7 @@ def _bare(code: str) -> str:
     return "".join(code.split()).replace("-", "").lower()
 
 
-def _kind(code: str) -> Method:
+def kind_of(code: str) -> Method:
     """Return which device a code is for: its shape says so, and the other one is not asked."""
     return "totp" if is_totp(_bare(code)) else "recovery"
 
@@ -294,7 +294,7 @@ def _kind(code: str) -> Method:
 def _shown(user: User, code: str) -> Method | None:
     if not user.otp_enabled:
         raise NotEnabled("The account has no second factor.")
-    kind = _kind(code)
+    kind = kind_of(code)
     model = TotpDevice if kind == "totp" else RecoveryDevice
     device = model._default_manager.filter(user=user, confirmed=True).first()
     return kind if device is not None and _accepts(device, code) else None
@@ -341,7 +341,7 @@ def _counted(user: User, code: str) -> Iterator[None]:
     Wrong codes of one kind do not stand in the way of the other.
     """
     limit, seconds = TRIES
-    ident = f"{user.pk} {_kind(code)}"
+    ident = f"{user.pk} {kind_of(code)}"
     throttles.hit("otp", ident, limit=limit, seconds=seconds)
     yield
     throttles.give_back("otp", ident)

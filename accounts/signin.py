@@ -20,7 +20,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from accounts import audit, policy, second_factor, throttles, tokens
 from accounts.models import AuthSession, SpentChallenge, User
 from accounts.sealing import digest
-from datamortem.common.errors import TooMany
+from datamortem.common.errors import DomainError, TooMany
 from datamortem.common.requests import network_of, origin
 
 #: Wrong passwords: of one account from one address, of one account, from one address.
@@ -103,12 +103,18 @@ def answer(challenge: str, code: str) -> Proven:
 
 def _check_code(user: User, code: str, *, jti: str = "", ends: object = None) -> bool:
     limit, seconds = CODE_LIMIT
-    throttles.hit("code", user.pk, limit=limit, seconds=seconds)
-    method = second_factor.verify(user, code)
+    # Wrong codes of an app leave the way open to the recovery codes.
+    ident = f"{user.pk} {second_factor.kind_of(code)}"
+    try:
+        throttles.hit("code", ident, limit=limit, seconds=seconds)
+        method = second_factor.verify(user, code)
+    except DomainError as refusal:
+        audit.record("signin.second_factor", by=user, outcome="refused", details={"reason": refusal.code})
+        raise
     if method is None:
         audit.record("signin.second_factor", by=user, outcome="refused")
         raise WrongCode
-    throttles.give_back("code", user.pk)
+    throttles.give_back("code", ident)
     if jti:
         try:
             with transaction.atomic():

@@ -232,12 +232,13 @@ class TestSigningIn:
     """What devices decide while somebody signs in."""
 
     def test_wrong_codes_do_not_lock_the_recovery_code_out(self, alice: Owner) -> None:
-        for _ in range(4):
-            due = _sign_in(email=alice.user.email, password=PASSWORD).json()
-            answer = _answer(due["challenge"], alice.phone.wrong_code())
-        assert answer.status_code == 429
-        assert 1 <= int(answer["Retry-After"]) <= 4
         due = _sign_in(email=alice.user.email, password=PASSWORD).json()
+        answers = [_answer(due["challenge"], alice.phone.wrong_code()) for _ in range(11)]
+        assert [answer.status_code for answer in answers] == [401] * 3 + [429] * 8
+        assert 1 <= int(answers[3]["Retry-After"]) <= 4
+        assert int(answers[-1]["Retry-After"]) > 200
+        refused = AuditEntry.objects.filter(action="signin.second_factor", outcome="refused")
+        assert [entry.details.get("reason") for entry in refused] == ["throttled"] * 8 + [None] * 3
         assert _answer(due["challenge"], alice.codes[0]).status_code == 200
 
     def test_a_secret_whose_key_is_lost_is_said_so(self, alice: Owner, settings: Settings) -> None:
