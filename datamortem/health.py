@@ -9,10 +9,12 @@ from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
+from accounts.views.page import half_open
 from cases import tasks
 from cases.engines import engine
 
 
+@half_open
 @never_cache
 @require_safe
 def healthz(request: HttpRequest) -> JsonResponse:
@@ -20,6 +22,7 @@ def healthz(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "ok"})
 
 
+@half_open
 @never_cache
 @require_safe
 def readyz(request: HttpRequest) -> JsonResponse:

@@ -124,7 +124,8 @@ ASKS: Final[dict[tuple[str, str], Ask]] = {
         200, email="new@example.org", username="somebody-new", password=NEW_PASSWORD
     ),
     ("GET", "invitation/"): Ask(query={"token": INVITED}),
-    ("POST", "invitation/"): _page(302, token=INVITED, username="somebody-new", password=NEW_PASSWORD),
+    # 403: whoever is signed in is not the one who was invited.
+    ("POST", "invitation/"): _page(302, 403, token=INVITED, username="somebody-new", password=NEW_PASSWORD),
 }
 
 

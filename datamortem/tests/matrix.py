@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
+from django.conf import settings
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import transaction
 from django.http import HttpResponseBase
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 from django.urls import URLPattern, URLResolver, get_resolver
+from rest_framework.test import APIClient
 
 from datamortem.common.logs import JSONFormatter
 from datamortem.tests.asks import Ask, ask_of
@@ -47,6 +49,12 @@ class Line:
 
     def __str__(self) -> str:
         return f"{self.method} {self.route}"
+
+    @property
+    def absent(self) -> list[str]:
+        """Who would ask here exactly what another actor asks."""
+        as_admin = [] if "case_id" in self.parameters else ["outside"]
+        return as_admin + ([] if self.route.startswith("api/") else ["browser"])
 
     @property
     def parameters(self) -> list[str]:
@@ -143,46 +151,46 @@ def filled(value: Any, ids: Mapping[str, str]) -> Any:
 
 
 def send(
-    world: World, actor: str, line: Line, asked: Ask | None = None, ids: Mapping[str, str] | None = None
-) -> Shown:
-    """Return what the actor sees; what the request did to the database is undone."""
-    block = transaction.atomic()
-    block._from_testcase = True  # type: ignore[attr-defined]  # as Django's tests: durable ones may be inside
-    with block, _logged() as log:
-        shown = send_for_good(world, actor, line, asked, ids, log=log)
-        transaction.set_rollback(True)
-    return shown
-
-
-def send_for_good(
     world: World,
     actor: str,
     line: Line,
     asked: Ask | None = None,
     ids: Mapping[str, str] | None = None,
     *,
-    log: list[str] | None = None,
+    then: Callable[[Shown], None] | None = None,
 ) -> Shown:
-    """Return what the actor sees; the database keeps what the request did."""
-    asked = asked or ask_of(line.method, line.route)
+    """Return what the actor sees; what the request did to the database is undone, after `then`."""
+    block = transaction.atomic()
+    block._from_testcase = True  # type: ignore[attr-defined]  # as Django's tests: durable ones may be inside
+    with block, _logged() as log:
+        request = _request(world, actor, line, asked or ask_of(line.method, line.route), ids or {})
+        shown = _shown(_client(world, actor, line).generic(**request), log)
+        if then is not None:
+            then(shown)
+        transaction.set_rollback(True)
+    return shown
+
+
+def _client(world: World, actor: str, line: Line) -> APIClient:
+    """Return a client that asks as programs do, or a browser where there is a page or no bearer."""
+    client, keys = APIClient(raise_request_exception=False), world.keys[actor]
+    if keys.bearer and line.route.startswith("api/"):
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {keys.bearer}")
+    elif keys.cookie:
+        client.cookies[settings.SESSION_COOKIE_NAME] = keys.cookie
+    return client
+
+
+def _request(world: World, actor: str, line: Line, asked: Ask, ids: Mapping[str, str]) -> dict[str, Any]:
     known = dict(world.ids_of(actor))
-    known |= {
-        name: value
-        for name, value in filled(dict(asked.ids), known).items()
-        if name != "case_id" or actor != "outside"
-    }
-    known |= ids or {}
-    client = world.clients[actor]
-    cookies = {name: held.value for name, held in client.cookies.items()}
+    elsewhere = filled(dict(asked.ids), known)
+    if actor == "outside":
+        elsewhere.pop("case_id", None)  # their question is about one case
+    known |= {**elsewhere, **ids}
     query = urlencode(filled(dict(asked.query), known))
     content, kind = _content(line.method, asked, known)
-    answer = client.generic(
-        line.method, address(line.route, known) + (f"?{query}" if query else ""), content, content_type=kind
-    )
-    shown = _shown(answer, log or [])
-    client.cookies.clear()
-    client.cookies.load(cookies)
-    return shown
+    path = address(line.route, known) + (f"?{query}" if query else "")
+    return {"method": line.method, "path": path, "data": content, "content_type": kind}
 
 
 def _content(method: str, asked: Ask, ids: Mapping[str, str]) -> tuple[bytes, str]:
@@ -241,8 +249,8 @@ def findings(world: World, walked: Iterable[Line], actors: Iterable[str] = ACTOR
     wrong = []
     for line in walked:
         for actor in actors:
-            if actor == "outside" and "case_id" not in line.parameters:
-                continue  # as the admin, elsewhere
+            if actor in line.absent:
+                continue
             asked = ask_of(line.method, line.route)
             expected = answer_for(actor, line.level, line.method)
             shown = send(world, actor, line)

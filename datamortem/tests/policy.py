@@ -36,6 +36,7 @@ ACTORS: Final = (
     "analyst",
     "teammate",  # a member of a team that analyses
     "lead",
+    "browser",  # the lead, asking the API by the cookie of the pages
     *TOKENS,
     "stale",  # an admin who showed the second factor ten minutes ago
     "admin",
@@ -65,7 +66,9 @@ _WRITERS: Final = {**_INSIDE, "viewer": ROLE, "reader": ROLE}
 _LEADS: Final = {**_WRITERS, "analyst": ROLE, "teammate": ROLE}
 _PERSON: Final = dict.fromkeys(TOKENS, NO_TOKENS)
 _FRESH: Final = {**_PERSON, "stale": STALE}
-_ORDINARY: Final = dict.fromkeys(("stranger", "viewer", "reader", "analyst", "teammate", "lead"), ROLE)
+_ORDINARY: Final = dict.fromkeys(
+    ("stranger", "viewer", "reader", "analyst", "teammate", "lead", "browser"), ROLE
+)
 _ADMINS: Final = {**_ORDINARY, **dict.fromkeys(TOKENS, ROLE)}
 _AT_LOGIN: Final = dict.fromkeys((*NOBODY, *TOKENS, "unverified"), LOGIN)
 _ON_PAGES: Final = {**_AT_LOGIN, "no_factor": PROVE, "not_shown": PROVE}
@@ -85,6 +88,7 @@ OPENS: Final = "opens cases"
 READS: Final = "reads the case"
 WRITES: Final = "writes to the case"
 MANAGES: Final = "manages the case"
+INVITES: Final = "manages the case, which includes seeing whom it invited"
 MANAGES_FRESH: Final = "manages the case, the second factor shown just now"
 GUARDS: Final = "is one of the case's own leads, the second factor shown just now"
 JOINS: Final = "an admin who may join the case, the second factor shown just now"
@@ -96,6 +100,7 @@ SUPERADMINS: Final = "superadmins"
 SUPERADMINS_FRESH: Final = "superadmins, the second factor shown just now"
 INVITED: Final = "who got the mail of an invitation, signed in or not"
 NOWHERE: Final = "nowhere"
+OPEN_PAGE: Final = "page for everybody, but a second factor that is due comes first"
 HALFWAY_PAGE: Final = "page, the second factor may still be due"
 PAGE: Final = "page"
 FRESH_PAGE: Final = "page, the second factor shown just now"
@@ -116,10 +121,14 @@ _LEVELS: Final[dict[str, dict[str, Answer]]] = {
     READS: {**_INSIDE},
     WRITES: {**_WRITERS},
     MANAGES: {**_LEADS},
+    INVITES: {**_LEADS, "read_token": ROLE},
     MANAGES_FRESH: {**_LEADS, **_FRESH},
     GUARDS: {**_LEADS, **_FRESH, "admin": ROLE, "superadmin": ROLE},
     JOINS: {**_PROVEN, **_ORDINARY, **_FRESH, "stranger": 404},
-    IN_TEAM: {**_PROVEN, **dict.fromkeys(("stranger", "viewer", "reader", "analyst", "lead", *TOKENS), 404)},
+    IN_TEAM: {
+        **_PROVEN,
+        **dict.fromkeys(("stranger", "viewer", "reader", "analyst", "lead", "browser", *TOKENS), 404),
+    },
     ADMINS: {**_PROVEN, **_ADMINS},
     ADMINS_PERSON: {**_PROVEN, **_ADMINS, **_PERSON},
     ADMINS_FRESH: {**_PROVEN, **_ADMINS, **_FRESH},
@@ -127,6 +136,7 @@ _LEVELS: Final[dict[str, dict[str, Answer]]] = {
     SUPERADMINS_FRESH: {**_PROVEN, **_ADMINS, **_FRESH, "admin": ROLE},
     INVITED: {**_PROVEN, **_PERSON, "anonymous": OK},
     NOWHERE: dict.fromkeys(ACTORS, 404),
+    OPEN_PAGE: {"no_factor": PROVE, "not_shown": PROVE},
     HALFWAY_PAGE: {**_AT_LOGIN},
     PAGE: {**_ON_PAGES},
     FRESH_PAGE: {**_ON_PAGES, "stale": PROVE},
@@ -138,7 +148,18 @@ _LEVELS: Final[dict[str, dict[str, Answer]]] = {
 }
 SAFE: Final = ("GET", "HEAD", "OPTIONS")
 #: Where API tokens get as far as their scopes.
-_OF_API_TOKENS: Final = (HALFWAY, SIGNED_IN, OPENS, READS, WRITES, MANAGES, IN_TEAM, ADMINS, SUPERADMINS)
+_OF_API_TOKENS: Final = (
+    HALFWAY,
+    SIGNED_IN,
+    OPENS,
+    READS,
+    WRITES,
+    MANAGES,
+    INVITES,
+    IN_TEAM,
+    ADMINS,
+    SUPERADMINS,
+)
 
 
 def answer_for(actor: str, level: str, method: str) -> Answer:
@@ -217,8 +238,8 @@ POLICY: Final[dict[str, dict[str, str]]] = {
     f"{CASE}restrict/": {"POST": GUARDS},
     f"{CASE}unrestrict/": {"POST": GUARDS},
     f"{CASE}join/": {"POST": JOINS},
-    f"{CASE}invitations/": {"GET": MANAGES, "POST": MANAGES},
-    f"{CASE}invitations/<int:invitation_id>/": {"DELETE": MANAGES},
+    f"{CASE}invitations/": {"GET": INVITES, "POST": INVITES},
+    f"{CASE}invitations/<int:invitation_id>/": {"DELETE": INVITES},
     f"{CASE}custody/": {"GET": READS},
     f"{CASE}evidence/": {"GET": READS, "POST": WRITES},
     EVIDENCE: {"GET": READS, "PATCH": WRITES, "DELETE": WRITES},
@@ -270,7 +291,7 @@ POLICY: Final[dict[str, dict[str, str]]] = {
     "email/verify/": {"GET": PUBLIC, "POST": PUBLIC},
     "email/resend/": {"GET": PUBLIC, "POST": PUBLIC},
     "register/": {"GET": PUBLIC, "POST": PUBLIC},
-    "invitation/": {"GET": PUBLIC, "POST": PUBLIC},
+    "invitation/": {"GET": OPEN_PAGE, "POST": OPEN_PAGE},
     "cases/<path:case_id>/timeline/": {"GET": CASE_PAGE},
     "cases/<path:case_id>/events/<str:event_id>/": {"GET": CASE_PAGE},
     "cases/<path:case_id>/events/<str:event_id>/source/": {"GET": CASE_PAGE},

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
+from django.test import Client
 from django.utils import timezone
 from django_otp.oath import TOTP
-from rest_framework.test import APIClient
 
 from accounts import api_tokens, sealing, sessions, tokens
 from accounts.access import FRESH
@@ -65,9 +65,9 @@ INVITED: Final = "invited@example.org"
 MAILED: Final = "a-token-that-was-mailed"
 TOTP_KEY: Final = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
 
-_INSIDERS: Final = ("viewer", "reader", "analyst", "teammate", "lead", "read_token", "write_token")
+_INSIDERS: Final = ("viewer", "reader", "analyst", "teammate", "lead", "browser", "read_token", "write_token")
 _ALL_CASES: Final = ("stale", "admin", "superadmin", "outside")
-_LEADS: Final = ("lead", "read_token", "bound_token", "write_token")
+_LEADS: Final = ("lead", "browser", "read_token", "bound_token", "write_token")
 _ADMINS: Final = {
     "no_factor": Role.ADMIN,
     "stale": Role.ADMIN,
@@ -91,14 +91,22 @@ def hidden_from(actor: str) -> set[str]:
     return {*SECRETS.values(), ACCOUNT} - may_see(actor)
 
 
+@dataclass(frozen=True)
+class Keys:
+    """What an actor shows: a program its bearer, a browser its cookie."""
+
+    bearer: str = ""
+    cookie: str = ""
+
+
 @dataclass
 class World:
-    """Ids of what is the actors' own and of what is not, and a client for each actor."""
+    """Ids of what is the actors' own and of what is not, and what each actor shows."""
 
     ids: dict[str, str]
     foreign: dict[str, str]
     restricted: dict[str, str]
-    clients: dict[str, APIClient] = field(default_factory=dict)
+    keys: dict[str, Keys] = field(default_factory=dict)
     own: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def ids_of(self, actor: str) -> Mapping[str, str]:
@@ -145,7 +153,7 @@ def make_world() -> World:
     for actor in ACTORS:
         user = people.get(actor, people["admin"] if actor == "outside" else lead)
         world.own[actor] = _account(user, f"spare of {actor}")
-        world.clients[actor] = _client(actor, user)
+        world.keys[actor] = _keys(actor, user)
     _end(people)
     return world
 
@@ -257,23 +265,18 @@ def _prove(people: Mapping[str, User]) -> None:
     PasswordReset.objects.create(user=people["newcomer"], digest=digest, expires_at=ends)
 
 
-def _client(actor: str, user: User) -> APIClient:
-    """Return a client that asks as the actor, by a bearer and, where there is one, as a browser."""
-    client = APIClient(raise_request_exception=False)
+def _keys(actor: str, user: User) -> Keys:
     match actor:
         case "anonymous":
-            return client
+            return Keys()
         case "garbage":
-            client.cookies["sessionid"] = "garbage"
-            bearer = "garbage"
+            return Keys("garbage", "garbage")
         case "read_token" | "bound_token" | "write_token" | "expired_token" | "revoked_token":
-            bearer = _api_token(actor, user)
-        case _:
-            shown = actor in ("stale", "admin", "superadmin", "outside")
-            bearer = tokens.issue(user, second_factor=shown).access
-            _sign_in_browser(client, user, second_factor=shown)
-    client.credentials(HTTP_AUTHORIZATION=f"Bearer {bearer}")
-    return client
+            return Keys(bearer=_api_token(actor, user))
+        case "browser":
+            return Keys(cookie=_browser(user, second_factor=False))
+    shown = actor in ("stale", "admin", "superadmin", "outside")
+    return Keys(tokens.issue(user, second_factor=shown).access, _browser(user, second_factor=shown))
 
 
 def _api_token(actor: str, user: User) -> str:
@@ -289,12 +292,15 @@ def _api_token(actor: str, user: User) -> str:
     return made.text
 
 
-def _sign_in_browser(client: APIClient, user: User, *, second_factor: bool) -> None:
+def _browser(user: User, *, second_factor: bool) -> str:
+    """Return the cookie of a browser in which the user is signed in."""
+    client = Client()
     client.force_login(user)
     session = client.session
     row = sessions.begin(user, method=AuthSession.Method.BROWSER, second_factor=second_factor)
     session[sessions.KEY] = str(row.pk)
     session.save()
+    return str(session.session_key)
 
 
 def _end(people: Mapping[str, User]) -> None:
