@@ -169,13 +169,14 @@ def renew(refresh: str) -> Pair:
     session = AuthSession.objects.select_related("user").filter(pk=pk).first()
     if session is None or session.revoked_at is not None or token.get("sub") != str(session.user_id):
         raise InvalidToken
+    is_good = sessions.is_good(session, session.user)
     if not swapped:
-        if session.previous_jti == jti and now - session.rotated_at < GRACE:
+        if is_good and session.previous_jti == jti and now - session.rotated_at < GRACE:
             raise RefreshRaced
         if session.expires_at > now:
             sessions.end(session, reason="refresh token used twice", by=None)
         raise InvalidToken
-    if not sessions.is_good(session, session.user):
+    if not is_good:
         raise InvalidToken
     # A tab that races ahead must not change what this one hands out.
     session.refresh_jti = fresh

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
