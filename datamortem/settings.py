@@ -65,9 +65,9 @@ def _words(name: str, known: tuple[str, ...], *, default: str) -> tuple[str, ...
     return words
 
 
-def _folder(name: str, *, default: Path) -> Path:
+def _folder(name: str, *, default: Path, scheme: str = "file://") -> Path:
     """Return the directory of a setting, a path or a file:// URL."""
-    value = env.str(name, default=str(default)).removeprefix("file://")
+    value = env.str(name, default=str(default)).removeprefix(scheme)
     if "://" in value or not value:
         raise ImproperlyConfigured(f"{name}={value!r}: expected a path, or file:///path.")
     return Path(value).expanduser().resolve()
@@ -164,6 +164,7 @@ MIDDLEWARE = [
     "accounts.middleware.BrowserSessions",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "datamortem.common.refusals.RefusedPages",
 ]
 
 ROOT_URLCONF = "datamortem.urls"
@@ -348,6 +349,8 @@ USE_I18N = True
 FORMAT_MODULE_PATH = "datamortem.formats"
 
 vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
+if EMAIL_FILE_PATH:  # noqa: F821  # one of those that were just set; the library cuts its first slash
+    EMAIL_FILE_PATH = _folder("EMAIL_URL", default=HOME, scheme="filemail://")
 EMAIL_TIMEOUT = 20  # seconds: a mail server that says nothing holds nobody up
 #: Who mails come from.
 DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", default=f"dataMortem <noreply@{urlsplit(PUBLIC_URL).hostname}>")
@@ -407,6 +410,10 @@ UNFOLD = {
                 "title": "Investigation",
                 "items": [
                     _entry("Cases", "folder_open", "admin:cases_case_changelist"),
+                    {
+                        **_entry("Restricted cases", "lock", "admin:cases_case_restricted"),
+                        "permission": "cases.admin.restricted.may_join",
+                    },
                     _entry("Evidence", "inventory_2", "admin:cases_evidence_changelist"),
                     _entry("Runs", "play_circle", "admin:cases_taskrun_changelist"),
                     _entry("Rejected records", "block", "admin:cases_rejectedrecord_changelist"),
@@ -421,6 +428,7 @@ UNFOLD = {
                     _entry("Modules", "extension", "admin:cases_analysismodule_changelist"),
                     _entry("Scripts", "code", "admin:scripts_marketplace_customscript_changelist"),
                     _entry("Users", "group", "admin:accounts_user_changelist"),
+                    _entry("Teams", "groups", "admin:accounts_team_changelist"),
                     _entry("Audit record", "policy", "admin:accounts_auditentry_changelist"),
                     {
                         **_entry("Feature flags", "toggle_on", "admin:accounts_featureflag_changelist"),
