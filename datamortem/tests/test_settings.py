@@ -39,6 +39,12 @@ def manage(home: Path, *arguments: str, **variables: str) -> subprocess.Complete
         ("RUN_MEMORY", "4"),
         ("EVIDENCE_RESERVE", "-1"),
         ("EVIDENCE_URL", "s3://bucket/evidence"),
+        ("SECOND_FACTOR_ROLES", "admins"),
+        ("REGISTRATION", "yes"),
+        ("NUM_PROXIES", "-1"),
+        ("FIELD_KEYS", "short"),
+        ("SIGNING_KEYS", "short"),
+        ("QUOTA_RUNS", "many"),
     ],
 )
 def test_nonsense_is_refused_by_name(tmp_path: Path, name: str, value: str) -> None:
@@ -85,3 +91,17 @@ def test_every_variable_has_its_line_in_the_example_environment() -> None:
     shown = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / "docker/env.example").read_text(), re.MULTILINE))
     assert read
     assert read == shown
+
+
+def test_mail_goes_to_the_folder_that_was_named(tmp_path: Path) -> None:
+    show = "from django.conf import settings; print(settings.EMAIL_FILE_PATH)"
+    done = manage(tmp_path, "shell", "-v0", "-c", show, EMAIL_URL=f"filemail://{tmp_path}/mail")
+    assert done.stdout.strip() == f"{tmp_path}/mail"
+
+
+def test_several_field_keys_are_read_and_none_is_made(tmp_path: Path) -> None:
+    keys = "A" * 43 + "=," + "B" * 42 + "A="
+    show = "from django.conf import settings; print(len(settings.FIELD_KEYS))"
+    done = manage(tmp_path, "shell", "-v0", "-c", show, FIELD_KEYS=keys)
+    assert done.stdout.strip() == "2"
+    assert not (tmp_path / "field.key").exists()
