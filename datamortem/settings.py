@@ -304,6 +304,11 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "datamortem.schema.add_errors",
     ],
+    "ENUM_NAME_OVERRIDES": {
+        "PlatformRole": "accounts.models.Role",
+        "CaseRole": "cases.models.CaseRole",
+        "TeamRole": [("analyst", "Analyst"), ("reader", "Reader")],
+    },
     "SWAGGER_UI_DIST": "SIDECAR",  # nothing is loaded from elsewhere
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }

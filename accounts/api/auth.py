@@ -9,7 +9,7 @@ from uuid import UUID
 from django.contrib.auth import logout
 from django.db.models import QuerySet
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -53,7 +53,9 @@ class LoginView(Open):
     @extend_schema(
         operation_id="auth_login",
         request=LoginSerializer,
-        responses={200: TokensSerializer, 202: ChallengeSerializer},
+        responses=PolymorphicProxySerializer(
+            "SignedInOrDue", [TokensSerializer, ChallengeSerializer], resource_type_field_name=None
+        ),
     )
     def post(self, request: Request) -> Response:
         """Sign in; with `otp` in one step."""

@@ -108,7 +108,9 @@ class EvidenceRoutes(CaseRoutes):
         return Response(EvidenceSerializer(self.evidence).data)
 
     @extend_schema(
-        operation_id="evidence_change", request=DescribeEvidenceSerializer, responses=EvidenceSerializer
+        operation_id="evidence_change",
+        request={"application/json": DescribeEvidenceSerializer},
+        responses=EvidenceSerializer,
     )
     def partial_update(self, request: Request, case_id: str, evidence_uid: str) -> Response:
         """Change what is said about it; its events are read again if they depend on that."""
@@ -138,7 +140,9 @@ class EvidenceRoutes(CaseRoutes):
         return send_file(request._request, place, name=name, sha256=evidence.sha256)
 
     @extend_schema(
-        operation_id="evidence_run_again", request=NewRunSerializer, responses={201: RunSerializer}
+        operation_id="evidence_run_again",
+        request={"application/json": NewRunSerializer},
+        responses={201: RunSerializer},
     )
     @idempotent
     def run_again(self, request: Request, case_id: str, evidence_uid: str) -> Response:

@@ -17,6 +17,7 @@ class CaseSerializer(serializers.ModelSerializer[Case]):
     created_at = serializers.DateTimeField(source="created_at_utc")
     closed_by = serializers.CharField(source="closed_by.username", default=None, allow_null=True)
     note = serializers.SerializerMethodField()
+    severity = serializers.ChoiceField(choices=Severity.choices, allow_blank=True)
     tags = serializers.ListField(child=serializers.CharField())
 
     class Meta:
