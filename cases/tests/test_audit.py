@@ -57,9 +57,7 @@ def event_id(case: Case) -> str:
 def streamed(answer: Any) -> bytes:
     """Return what a streamed answer brings, to its end."""
     assert answer.status_code in (200, 206), answer.status_code
-    content = b"".join(answer.streaming_content)
-    answer.close()
-    return content
+    return b"".join(answer.streaming_content)
 
 
 def by_token(user: User) -> Any:
