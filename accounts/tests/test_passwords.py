@@ -270,14 +270,14 @@ def test_of_twenty_changes_at_once_one_gets_through(alice: User) -> None:
     def change() -> bool:
         user = User.objects.get(pk=alice.pk)
         user.password = alice.password  # all have seen the old one
-        with patch("accounts.throttles.hit"):
-            try:
-                passwords.change(user, OLD, NEW, keep=None)
-            except DomainError:
-                return False
+        try:
+            passwords.change(user, OLD, NEW, keep=None)
+        except DomainError:
+            return False
         return True
 
-    assert sum(at_once(20, change)) == 1
+    with patch("accounts.throttles.hit"):
+        assert sum(at_once(20, change)) == 1
     assert User.objects.get().token_epoch == 1
 
 
