@@ -9,8 +9,8 @@ the account was used from before.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Final, NoReturn
 
 from django.contrib.auth import authenticate
 from django.db import IntegrityError, transaction
@@ -101,7 +101,7 @@ def answer(challenge: str, code: str) -> Proven:
     return Proven(user, second_factor=True)
 
 
-def _check_code(user: User, code: str, *, jti: str = "", ends: object = None) -> bool:
+def _check_code(user: User, code: str, *, jti: str = "", ends: datetime | None = None) -> bool:
     limit, seconds = CODE_LIMIT
     # Wrong codes of an app leave the way open to the recovery codes.
     ident = f"{user.pk} {second_factor.kind_of(code)}"
@@ -115,7 +115,7 @@ def _check_code(user: User, code: str, *, jti: str = "", ends: object = None) ->
         audit.record("signin.second_factor", by=user, outcome="refused")
         raise WrongCode
     throttles.give_back("code", ident)
-    if jti:
+    if ends is not None:
         try:
             with transaction.atomic():
                 SpentChallenge.objects.create(jti=jti, expires_at=ends)
@@ -131,7 +131,7 @@ def _signed_in(user: User, method: str) -> None:
     audit.record(action, by=user, details={"method": method})
 
 
-def _refuse(email: str) -> None:
+def _refuse(email: str) -> NoReturn:
     """Record and raise. Whoever types a password for an address leaves no password here."""
     known = User.objects.filter(email__iexact=email).first() if "\x00" not in email else None
     details = {} if known else {"address_digest": digest(email.lower())[:16]}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.urls import path
 
 from accounts.api import api_tokens, auth, flags, me, passwords, registration, second_factor, users
 
-_ONE = {"get": "retrieve", "delete": "destroy"}
+_ONE: dict[str, Any] = {"get": "retrieve", "delete": "destroy"}
 
 urlpatterns = [
     path("auth/login/", auth.LoginView.as_view()),
