@@ -5,6 +5,7 @@ from cases.admin.case import CaseAdmin
 from cases.admin.evidence import EvidenceAdmin, ModuleAdmin, PostedEventAdmin
 from cases.admin.records import CustodyAdmin
 from cases.admin.run import RejectedRecordAdmin, RunAdmin
+from cases.admin.team import TeamAdmin
 
 __all__ = [
     "AuditAdmin",
@@ -15,4 +16,5 @@ __all__ = [
     "PostedEventAdmin",
     "RejectedRecordAdmin",
     "RunAdmin",
+    "TeamAdmin",
 ]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 from urllib.parse import urlencode
 
 from django.contrib import messages
@@ -21,6 +21,8 @@ from cases import audit
 from cases.models import Case, Evidence, RejectedRecord, RunStatus, TaskRun
 from cases.visible import plain, visible
 from datamortem.common.errors import DomainError
+
+Row = TypeVar("Row", bound=Model)
 
 #: Colours of states, by the theme's names.
 STATUS_COLOURS: Final = {
@@ -107,6 +109,21 @@ class ScopedAdmin(ReadOnlyAdmin):
         shown = kwargs.get("obj")
         self.record_look(request, [shown] if shown is not None else [])
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def has_act_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        """Whoever may write to the case of a row may act on it; in a list, the actions ask for each row."""
+        may = super().has_act_permission(request, obj)
+        if obj is None or not may or not isinstance(request.user, User):
+            return may
+        return Case.objects.writable_by(request.user).filter(case_id=case_id_of(obj)).exists()
+
+    def allowed(self, request: HttpRequest, chosen: Iterable[Row]) -> Iterator[Row]:
+        """Yield the rows that the user may act on, and say which cases they may only read."""
+        for row in chosen:
+            if self.has_act_permission(request, row):
+                yield row
+            else:
+                messages.error(request, plain(f"You may read case {case_id_of(row)}, not write to it."))
 
     def record_look(self, request: HttpRequest, rows: Iterable[Any]) -> None:
         """Record that these rows are shown. Raises NotRecorded."""

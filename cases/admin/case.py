@@ -16,14 +16,17 @@ from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
+from accounts.models import User
 from cases import services
 from cases.admin.base import ScopedAdmin, link, perform, shown_time, timeline_address
 from cases.admin.panels import panels
 from cases.admin.records import tell_check
+from cases.admin.restricted import restricted_cases
 from cases.models import Case, CaseStatus, Evidence, Severity, TaskRun
 from cases.overview import with_figures
+from cases.permissions import may_guard, may_manage, may_write
 from cases.visible import visible
-from datamortem.common.errors import DomainError
+from datamortem.common.errors import DomainError, Forbidden
 
 _SEVERITY_COLOURS: Final = {"low": "info", "medium": "warning", "high": "danger", "critical": "danger"}
 _STATUS_COLOURS: Final = {CaseStatus.OPEN.value: "success", CaseStatus.CLOSED.value: "primary"}
@@ -71,10 +74,10 @@ class CaseAdmin(ScopedAdmin):
     form = CaseForm
     list_is_a_look = False
     list_display = (
-        "name", "shown_title", "state", "shown_severity", "owner",
+        "name", "shown_title", "state", "access", "shown_severity", "owner",
         "evidence", "events", "activity", "timeline",
     )  # fmt: skip
-    list_filter = ("status", "severity", "created_at_utc")
+    list_filter = ("status", "restricted", "severity", "created_at_utc")
     search_fields = ("case_id", "title", "owner__username", "owner__email")
     search_help_text = "Id, title or owner"
     ordering = ("-pk",)
@@ -89,7 +92,7 @@ class CaseAdmin(ScopedAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         """An open case may be described; a closed one stays as it is."""
         is_closed = isinstance(obj, Case) and obj.is_closed
-        return self.has_act_permission(request) and not is_closed
+        return not is_closed and self.has_act_permission(request, obj)
 
     def get_fieldsets(self, request: HttpRequest, obj: Case | None = None) -> Any:
         """Return the facts that may be changed; of a closed case, the same to be read."""
@@ -125,20 +128,24 @@ class CaseAdmin(ScopedAdmin):
         """Show the case as it is stored above what is being said about it."""
         stored = self.get_object(request, context["object_id"])
         if stored is not None:
-            context.update(panels(stored))
+            context.update(panels(stored), **_rights(request, stored))
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_urls(self) -> list[URLPattern]:
-        """Add the door for the buttons of the page."""
-        door = self.admin_site.admin_view(self.act)
-        return [path("<path:object_id>/act/", door, name="cases_case_act"), *super().get_urls()]
+        """Add the door for the buttons of the page, and the list of restricted cases."""
+        door, doorbell = self.admin_site.admin_view(self.act), self.admin_site.admin_view(restricted_cases)
+        return [
+            path("restricted/", doorbell, name="cases_case_restricted"),
+            path("<path:object_id>/act/", door, name="cases_case_act"),
+            *super().get_urls(),
+        ]
 
     def act(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Do what a button asks for; anything but POST changes nothing."""
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         case = self.get_object(request, object_id)
-        if case is None or not self.has_act_permission(request, case):
+        if case is None:
             raise PermissionDenied
         _do(request, case, request.POST.get("do", ""), request.POST.get("to", ""))
         return HttpResponseRedirect(reverse("admin:cases_case_change", args=[case.pk]))
@@ -167,6 +174,11 @@ class CaseAdmin(ScopedAdmin):
     def state(self, case: Case) -> str:
         """Return whether it is open; the old system had free text here."""
         return case.status
+
+    @display(description="Access", ordering="restricted", label={"restricted": "warning"})
+    def access(self, case: Case) -> str:
+        """Return whether the case is closed to administrators who have not joined it."""
+        return "restricted" if case.restricted else ""
 
     @display(description="Severity", ordering="severity", label=_SEVERITY_COLOURS)
     def shown_severity(self, case: Case) -> str:
@@ -219,24 +231,50 @@ def _refuse(refusal: DomainError) -> Callable[[], None]:
     return raise_it
 
 
+def _rights(request: HttpRequest, case: Case) -> dict[str, bool]:
+    """Return what the template of a case's page may offer to the user."""
+    user = request.user
+    if not isinstance(user, User):
+        return {}
+    return {
+        "may_write": may_write(user, case),
+        "may_manage": may_manage(user, case),
+        "may_guard": may_guard(user, case),
+    }
+
+
 def _do(request: HttpRequest, case: Case, what: str, to: str = "") -> None:
     """Do one of the acts of a case's page; `to` names its run or evidence."""
     by: Any = request.user
-    match what:
-        case "close":
-            perform(request, lambda: services.close_case(case=case, by=by), f"{case.case_id} is closed.")
-        case "reopen":
-            perform(request, lambda: services.reopen_case(case=case, by=by), f"{case.case_id} is open again.")
-        case "check":
-            tell_check(request, case.case_id)
-        case "run-again":
-            evidence = get_object_or_404(Evidence, case=case, evidence_uid=to)
-            done = f"{evidence.original_name or to}: another reading is queued."
-            perform(request, lambda: services.run_again(evidence=evidence, by=by), done)
-        case "cancel" | "retry":
-            run = get_object_or_404(TaskRun, evidence__case=case, pk=to if to.isdecimal() else None)
-            asked = services.cancel_run if what == "cancel" else services.retry_run
-            done = "is being cancelled" if what == "cancel" else "is queued again"
-            perform(request, lambda: asked(run=run, by=by), f"Run {run.pk} {done}.")
-        case _:
-            raise PermissionDenied
+    if what == "check":
+        tell_check(request, case.case_id)
+    elif what in _ACTS:
+        may, act, done = _ACTS[what]
+        allowed = act if may(by, case) else _not_allowed
+        perform(request, lambda: allowed(case=case, by=by), f"{case.case_id} {done}.")
+    elif not may_write(by, case):
+        perform(request, lambda: _not_allowed(case=case, by=by), "")
+    elif what == "run-again":
+        evidence = get_object_or_404(Evidence, case=case, evidence_uid=to)
+        done = f"{evidence.original_name or to}: another reading is queued."
+        perform(request, lambda: services.run_again(evidence=evidence, by=by), done)
+    elif what in ("cancel", "retry"):
+        run = get_object_or_404(TaskRun, evidence__case=case, pk=to if to.isdecimal() else None)
+        asked = services.cancel_run if what == "cancel" else services.retry_run
+        done = "is being cancelled" if what == "cancel" else "is queued again"
+        perform(request, lambda: asked(run=run, by=by), f"Run {run.pk} {done}.")
+    else:
+        raise PermissionDenied
+
+
+def _not_allowed(*, case: Case, by: User) -> Case:
+    raise Forbidden(f"Your role in case {case.case_id} is not enough for this.")
+
+
+#: What is done to a case as a whole: who may, the service, and what is said then.
+_ACTS: Final[dict[str, tuple[Callable[[User, Case], bool], Callable[..., Case], str]]] = {
+    "close": (may_manage, services.close_case, "is closed"),
+    "reopen": (may_manage, services.reopen_case, "is open again"),
+    "restrict": (may_guard, services.restrict_case, "is closed to administrators who have not joined it"),
+    "unrestrict": (may_guard, services.unrestrict_case, "is open to administrators again"),
+}

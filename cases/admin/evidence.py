@@ -134,7 +134,7 @@ class EvidenceAdmin(ScopedAdmin):
     def run_again(self, request: HttpRequest, chosen: QuerySet[Evidence]) -> None:
         """Queue another reading of each."""
         by: Any = request.user
-        for evidence in chosen:
+        for evidence in self.allowed(request, chosen):
             ask = partial(services.run_again, evidence=evidence, by=by)
             perform(request, ask, f"{evidence.original_name or evidence.evidence_uid}: reading is queued.")
 

@@ -9,7 +9,7 @@ from django.urls import reverse
 from cases import search
 from cases.admin.base import listed, timeline_address
 from cases.charts import draw
-from cases.models import Case, CaseMember, CustodyEntry, TaskRun
+from cases.models import Case, CaseMember, CaseTeam, CustodyEntry, TaskRun
 from cases.overview import with_events
 from datamortem.common.errors import DomainError
 
@@ -33,6 +33,9 @@ def panels(case: Case) -> dict[str, Any]:
         "runs": runs[:_RUNS],
         "more_runs": listed("taskrun", evidence__case=case.case_id) if len(runs) > _RUNS else "",
         "members": CaseMember.objects.filter(case_ref=case).select_related("user"),
+        "teams": CaseTeam.objects.filter(case_ref=case)
+        .select_related("team")
+        .prefetch_related("team__members__user"),
         "last_entry": CustodyEntry.objects.filter(case_id=case.case_id).order_by("-sequence").first(),
         "custody": listed("custodyentry", case_id=case.case_id),
         **_found(case),

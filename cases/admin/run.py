@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -140,19 +140,19 @@ class RunAdmin(ScopedAdmin):
     @action(description="Cancel", permissions=["act"])
     def cancel(self, request: HttpRequest, chosen: QuerySet[TaskRun]) -> None:
         """Ask for the end of each."""
-        _each(request, chosen, services.cancel_run, "is being cancelled")
+        _each(request, self.allowed(request, chosen), services.cancel_run, "is being cancelled")
 
     @action(description="Retry", permissions=["act"])
     def retry(self, request: HttpRequest, chosen: QuerySet[TaskRun]) -> None:
         """Queue each failed or cancelled one anew."""
-        _each(request, chosen, services.retry_run, "is queued again")
+        _each(request, self.allowed(request, chosen), services.retry_run, "is queued again")
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
         """Allow the links that narrow to a case or evidence."""
         return lookup.startswith("evidence") or super().lookup_allowed(lookup, value, request)
 
 
-def _each(request: HttpRequest, chosen: QuerySet[TaskRun], act: Callable[..., TaskRun], done: str) -> None:
+def _each(request: HttpRequest, chosen: Iterable[TaskRun], act: Callable[..., TaskRun], done: str) -> None:
     for run in chosen:
         perform(request, partial(act, run=run, by=request.user), f"Run {run.pk} {done}.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -186,10 +187,11 @@ class TestLeads:
         CaseMember.objects.create(case_ref=case, user=person("v", role=Role.VIEWER), role="lead")
         CaseMember.objects.create(case_ref=case, user=person("gone", is_active=False), role="lead")
         assert list(services.leads(case)) == [alice()]
-        for act in (
+        acts: tuple[Callable[[], object], ...] = (
             lambda: services.remove_member(case=case, user=alice(), by=alice()),
             lambda: services.change_member(case=case, user=alice(), role="analyst", by=alice()),
-        ):
+        )
+        for act in acts:
             with pytest.raises(services.LastLead):
                 act()
         services.add_member(case=case, user=other, role="lead", by=alice())
