@@ -37,6 +37,8 @@ from datamortem.common.multipart import FILE, StreamedMultipart, Upload
 from datamortem.common.wire import JSONParser
 
 Parsers = list[BaseParser]
+#: What delimiters, headers and fields of a form may add to the file.
+_FORM_ROOM = 1024 * 1024
 
 
 class FileMissing(Invalid):
@@ -94,8 +96,9 @@ class EvidenceRoutes(CaseRoutes):
     def create(self, request: Request, case_id: str) -> Response:
         """Take a file in. The same bytes in the same case: 200 with the evidence that is there."""
         length = int(request.META.get("CONTENT_LENGTH") or 0)
-        if length > settings.UPLOAD_LIMIT + services.FORM_ROOM:
+        if length > settings.UPLOAD_LIMIT + _FORM_ROOM:
             raise TooLarge(f"A file has up to {settings.UPLOAD_LIMIT} bytes.", field=FILE)
+        services.check_quota(self.by, size=max(length - _FORM_ROOM, 0))
         intake = _Intake(self, request)
         try:
             return intake.receive(room=length)

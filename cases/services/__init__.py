@@ -14,7 +14,6 @@ from cases.services.case import (
     update_case,
 )
 from cases.services.evidence import (
-    FORM_ROOM,
     Received,
     check_evidence,
     delete_evidence,
@@ -35,7 +34,7 @@ from cases.services.member import LastLead, add_member, can_lead, change_member,
 from cases.services.module import modules
 from cases.services.owner import pass_on
 from cases.services.posted import Posted, post_events
-from cases.services.quota import Usage, usage_of
+from cases.services.quota import Usage, check_quota, usage_of
 from cases.services.run import cancel_run, queue_rebuild, retry_run, run_again
 from cases.services.team import (
     add_team,
@@ -49,7 +48,6 @@ from cases.services.team import (
 )
 
 __all__ = [
-    "FORM_ROOM",
     "CaseClosed",
     "CaseIdTaken",
     "LastLead",
@@ -67,6 +65,7 @@ __all__ = [
     "change_team",
     "change_team_role",
     "check_evidence",
+    "check_quota",
     "close_case",
     "create_team",
     "delete_case",

@@ -28,8 +28,6 @@ from datamortem.common.errors import Invalid
 
 #: What may be changed, and whether the events read so far change with it.
 _CHANGEABLE: Final = {"description": False, "host": True, "time_zone": True, "clock_offset_seconds": True}
-#: What delimiters, headers and fields of a form may add to the file.
-FORM_ROOM: Final = 1024 * 1024
 _NAME_LIMIT: Final = 1024
 _CENTURY: Final = 100 * 366 * 86_400
 
@@ -72,7 +70,6 @@ def receive_evidence(
     of it remains.
     """
     locked_open_now(case)
-    quota.check_before(by, size=max(room - FORM_ROOM, 0) if size is None else size)
     described = _checked(
         {
             "host": host,

@@ -30,7 +30,7 @@ def usage_of(user: User) -> Usage:
     return Usage(storage=_stored(user), runs=_unfinished(user))
 
 
-def check_before(by: User | None, *, size: int) -> None:
+def check_quota(by: User | None, *, size: int) -> None:
     """Refuse before the first byte what would be refused at the end; at least `size` bytes will come.
 
     Raises QuotaExceeded and FeatureOff.
