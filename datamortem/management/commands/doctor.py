@@ -7,7 +7,6 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
@@ -25,18 +24,11 @@ from cases.exchange import Job
 from cases.index.document import VERSION
 from cases.models import CustodyEntry
 from datamortem.common.errors import DomainError
+from datamortem.management.commands import _weaknesses
+from datamortem.management.commands._finding import Finding
 
 _PIN: Final = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)(?:\s*;([^\\]*))?", re.MULTILINE)
 _START: Final = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at; `remedy` says how to mend it and is empty when it is well."""
-
-    name: str
-    detail: str
-    remedy: str = ""
 
 
 class Command(BaseCommand):
@@ -46,12 +38,13 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> str:
-        """Print one line a check; the exit code is 1 on a problem."""
+        """Print one line a check; the exit code is 1 on a problem, which a note is not."""
         problems = 0
         for check in _CHECKS:
             for finding in check():
-                problems += bool(finding.remedy)
-                sign = self.style.ERROR("PROBLEM") if finding.remedy else self.style.SUCCESS("ok")
+                problems += finding.is_problem
+                sign = self.style.ERROR("PROBLEM") if finding.is_problem else self.style.SUCCESS("ok")
+                sign = self.style.WARNING("note") if finding.remedy and finding.note else sign
                 self.stdout.write(f"{sign}  {finding.name}: {finding.detail}")
                 if finding.remedy:
                     self.stdout.write(f"         {finding.remedy}")
@@ -214,4 +207,6 @@ _CHECKS: Final = (
     _index,
     _if_migrated(_worker),
     _if_migrated(_custody),
+    _weaknesses.of_settings,
+    _if_migrated(_weaknesses.of_accounts),
 )
