@@ -12,10 +12,12 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.utils import timezone
 from pytest_django import Settings
+from rest_framework.test import APIClient
 
 from accounts import audit
 from accounts.models import AuditEntry, User
 from accounts.models.audit import AppendOnly
+from accounts.tests.phone import Phone, set_clock
 from cases import services
 from cases.tests.api.cast import V1, admin, client_of, person
 from cases.tests.cast import a_case, alice
@@ -117,6 +119,44 @@ class TestRequests:
         client.patch(f"{V1}/users/{dana.pk}/", {"role": "viewer", "username": "ada"}, format="json")
         assert [e.outcome for e in AuditEntry.objects.filter(action="user.changed")] == ["refused"]
         assert not AuditEntry.objects.filter(action="signin.ended").exists()
+
+
+class TestCanaries:
+    """Nothing secret is ever in a record."""
+
+    def test_no_password_code_or_token_of_a_whole_life_is_in_it(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        old, new, wrong = "the old canary sings", "the new canary sings", "a wrong canary sings"
+        dana = person("dana")
+        dana.set_password(old)
+        dana.save()
+        guest = APIClient()
+        secrets = [old, new, wrong]
+        guest.post(f"{V1}/auth/login/", {"email": dana.email, "password": wrong}, format="json")
+        pair = guest.post(f"{V1}/auth/login/", {"email": dana.email, "password": old}, format="json").json()
+        client = APIClient()
+        client.credentials(HTTP_AUTHORIZATION=f"Bearer {pair['access']}")
+        enrolment = client.post(f"{V1}/auth/otp/enrol/").json()
+        assert client.post(f"{V1}/auth/otp/confirm/", {"code": "000000"}, format="json").status_code == 400
+        phone = Phone(enrolment["secret"], set_clock(monkeypatch))
+        code = phone.code()
+        recovery = client.post(f"{V1}/auth/otp/confirm/", {"code": code}, format="json").json()
+        given = {"name": "canary", "scopes": ["read"]}
+        token = client.post(f"{V1}/auth/api-tokens/", given, format="json").json()["token"]
+        passwords = {"old_password": old, "new_password": new}
+        assert client.post(f"{V1}/auth/password/change/", passwords, format="json").status_code == 204
+        guest.post(f"{V1}/auth/refresh/", {"refresh": pair["refresh"]}, format="json")
+        guest.post(f"{V1}/auth/email/verify/", {"token": wrong}, format="json")
+        made = {"email": "new@example.org", "username": "newcomer", "password": new}
+        assert client_of(admin()).post(f"{V1}/users/", made, format="json").status_code == 201
+        secrets += [pair["access"], pair["refresh"], token, token.rpartition("_")[2]]
+        secrets += [enrolment["secret"], *recovery["recovery_codes"]]
+        secrets += [code.replace("-", "") for code in recovery["recovery_codes"]]
+        entries = [json.dumps(entry, default=str) for entry in AuditEntry.objects.values()]
+        assert len(entries) >= 8, actions()
+        for secret in secrets:
+            assert not any(secret in entry for entry in entries), secret
 
 
 class TestRetention:
