@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 import environ
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
+from django.http import HttpRequest
 from django.templatetags.static import static
-from django.urls import reverse_lazy
+from django.urls import reverse, reverse_lazy
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -385,6 +386,12 @@ def _never(request: object) -> bool:
     return False
 
 
+def _at_cases(request: HttpRequest) -> bool:
+    """The list of restricted cases has an entry of its own, below the same address."""
+    is_below = request.path.startswith(reverse("admin:cases_case_changelist"))
+    return is_below and request.path != reverse("admin:cases_case_restricted")
+
+
 def _icon(request: object) -> str:
     return static("datamortem/icon.svg")
 
@@ -414,7 +421,7 @@ UNFOLD = {
             {
                 "title": "Investigation",
                 "items": [
-                    _entry("Cases", "folder_open", "admin:cases_case_changelist"),
+                    {**_entry("Cases", "folder_open", "admin:cases_case_changelist"), "active": _at_cases},
                     {
                         **_entry("Restricted cases", "lock", "admin:cases_case_restricted"),
                         "permission": "cases.admin.restricted.may_join",
