@@ -187,7 +187,7 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):  # type: ignore[type-arg]
                 set_it = partial(users.set_password, user=user, password=password, by=_by(request))
                 _perform(request, set_it, f"{user.username} has a new password, and is signed out.")
                 return HttpResponseRedirect(reverse("admin:accounts_user_change", args=[user.pk]))
-        return super().user_change_password(request, id, form_url)  # type: ignore[no-any-return]
+        return super().user_change_password(request, id, form_url)
 
     @action(description="Sign out everywhere", permissions=["act"])
     def end_sessions(self, request: HttpRequest, chosen: QuerySet[User]) -> None:

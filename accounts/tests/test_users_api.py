@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -268,7 +269,7 @@ class TestChanging:
         ada, dana = admin(), person("dana")
         client = client_of(ada)
         User.objects.filter(pk=ada.pk).update(otp_enabled=True)
-        AuthSession.objects.filter(user=ada).update(otp_time=timezone.now() - timezone.timedelta(minutes=6))
+        AuthSession.objects.filter(user=ada).update(otp_time=timezone.now() - timedelta(minutes=6))
         assert client.get(USERS).status_code == 200
         for answer in (
             client.post(USERS, new(), format="json"),
