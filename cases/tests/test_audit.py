@@ -78,6 +78,7 @@ def nothing_recorded_any_more() -> Iterator[None]:
             )
             end = "DROP TRIGGER full"
         else:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # nothing is left for the commit
             cursor.execute("ALTER TABLE custody_entries ADD CONSTRAINT c CHECK (sequence < 0) NOT VALID")
             end = "ALTER TABLE custody_entries DROP CONSTRAINT c"
         yield
