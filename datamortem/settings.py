@@ -317,6 +317,7 @@ SPECTACULAR_SETTINGS = {
 # Transport --------------------------------------------------------------------------------------
 
 _secure = PUBLIC_URL.startswith("https://")
+SESSION_ENGINE = "accounts.browser_store"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _secure
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
@@ -354,8 +355,9 @@ USE_TZ = True
 USE_I18N = True
 FORMAT_MODULE_PATH = "datamortem.formats"
 
-vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
-if EMAIL_FILE_PATH:  # noqa: F821  # one of those that were just set; the library cuts its first slash
+_mail = env.email_url("EMAIL_URL", default="consolemail://")
+vars().update(_mail)
+if _mail["EMAIL_FILE_PATH"]:  # the library cuts its first slash
     EMAIL_FILE_PATH = _folder("EMAIL_URL", default=HOME, scheme="filemail://")
 EMAIL_TIMEOUT = 20  # seconds: a mail server that says nothing holds nobody up
 #: Who mails come from.
