@@ -126,7 +126,8 @@ def _put_off(mail: OutgoingMail, error: OSError) -> None:
 
 
 def _next_try(now: datetime, attempts: int) -> datetime:
-    return now + min(_FIRST_PAUSE * 2 ** min(attempts - 1, 10), _LONGEST_PAUSE)
+    doubled: int = 2 ** min(attempts - 1, 10)
+    return now + min(_FIRST_PAUSE * doubled, _LONGEST_PAUSE)
 
 
 def _reason(error: Exception) -> str:

@@ -78,8 +78,8 @@ class TestRegister:
         assert user.email_verification_token == digest(token)
         assert _post(VERIFY, {"token": token}) == (204, None)
         assert _post(LOGIN, body)[0] == 200
-        user.refresh_from_db()
-        assert (user.email_verified, user.email_verification_token) == (True, None)
+        confirmed = User.objects.get()
+        assert (confirmed.email_verified, confirmed.email_verification_token) == (True, None)
         actions = AuditEntry.objects.filter(action__in=("user.registered", "email.verified")).order_by("pk")
         assert [(entry.action, entry.outcome, entry.target) for entry in actions] == [
             ("user.registered", "ok", "alice@example.org"), ("email.verified", "ok", "alice@example.org"),
