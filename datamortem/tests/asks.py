@@ -129,6 +129,22 @@ ASKS: Final[dict[tuple[str, str], Ask]] = {
 }
 
 
+_PERSON: Final = {"email": "new@example.org", "username": "new", "full_name": "New", "role": "viewer"}
+#: Forms of the admin; the rest of it is asked without any, and shows what is missing.
+ADMIN_FORMS: Final[dict[str, dict[str, Any]]] = {
+    "admin/accounts/user/add/": {**_PERSON, "password1": NEW_PASSWORD, "password2": NEW_PASSWORD},
+    "admin/accounts/user/<path:object_id>/change/": {**_PERSON, "is_active": "on"},
+    "admin/accounts/user/<id>/password/": {"password1": NEW_PASSWORD, "password2": NEW_PASSWORD},
+    "admin/accounts/team/add/": {"name": "new", "description": "new"},
+    "admin/cases/case/<path:object_id>/change/": {"title": "New", "note": "New", "tag_list": "new"},
+    "admin/accounts/user/": {"action": "end_sessions", "_selected_action": "{accounts/user}"},
+    "admin/cases/case/": {"action": "close", "_selected_action": "{cases/case}"},
+    "admin/cases/case/<path:object_id>/act/": {"do": "check"},
+}
+
+
 def ask_of(method: str, route: str) -> Ask:
     """Return what to ask of a route."""
+    if route.startswith("admin/"):
+        return Ask(ADMIN_FORMS.get(route, {}), form=True, answers=(200, 302))
     return ASKS.get((method, route), Ask())

@@ -24,8 +24,10 @@ from datamortem.tests.asks import Ask, ask_of
 from datamortem.tests.policy import (
     ACTORS,
     ADMIN,
+    AWAY,
     LOGIN,
     OK,
+    OUT,
     POLICY,
     PROVE,
     Answer,
@@ -34,6 +36,8 @@ from datamortem.tests.policy import (
 from datamortem.tests.world import World, hidden_from
 
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
+#: A page of the admin about something that belongs to a case.
+_OBJECT_OF_CASE: Final = re.compile(r"admin/cases/(?!analysismodule/)\w+/<path:object_id>/")
 _PARAMETER: Final = re.compile(r"<(?:\w+:)?(\w+)>")
 #: The regular expressions of the admin: one of its apps, and anything.
 _EXPRESSION: Final = re.compile(r"\(\?P<\w+>([a-z_]+)\|[^)]*\)|\(\?P<\w+>[^)]*\)")
@@ -53,7 +57,8 @@ class Line:
     @property
     def absent(self) -> list[str]:
         """Who would ask here exactly what another actor asks."""
-        as_admin = [] if "case_id" in self.parameters else ["outside"]
+        of_case = "case_id" in self.parameters or _OBJECT_OF_CASE.match(self.route)
+        as_admin = [] if of_case else ["outside"]
         return as_admin + ([] if self.route.startswith("api/") else ["browser"])
 
     @property
@@ -79,6 +84,13 @@ class Shown:
             return str(json.loads(self.body)["errors"][0]["code"])
         except (ValueError, KeyError, TypeError, IndexError):
             return ""
+
+    @property
+    def sent_to(self) -> str:
+        """Which door a redirect leads to; nothing if it leads on."""
+        path = self.location.partition("?")[0]
+        doors = {"/login/": LOGIN, "/admin/login/": LOGIN, "/account/second-factor/": PROVE}
+        return doors.get(path.replace("verify/", ""), "")
 
     def holds(self, secret: str) -> bool:
         """Whether the secret stands anywhere, in any case."""
@@ -136,9 +148,9 @@ def lines(only: str = "") -> list[Line]:
 
 def address(route: str, ids: Mapping[str, str]) -> str:
     """Return the address of a route with ids filled in."""
-    filled = _PARAMETER.sub(lambda match: quote(ids.get(match[1], "1"), safe=""), route)
-    filled = _EXPRESSION.sub(lambda match: match[1] or "x", filled)
-    return "/" + filled.replace("^", "").replace("$", "")
+    path = _EXPRESSION.sub(lambda match: match[1] or "x", route)
+    path = _PARAMETER.sub(lambda match: quote(ids.get(match[1], "1"), safe=""), path)
+    return "/" + path.replace("^", "").replace("$", "")
 
 
 def filled(value: Any, ids: Mapping[str, str]) -> Any:
@@ -157,23 +169,28 @@ def send(
     asked: Ask | None = None,
     ids: Mapping[str, str] | None = None,
     *,
-    then: Callable[[Shown], None] | None = None,
+    then: Callable[[Shown], object] | None = None,
+    forged: bool = False,
 ) -> Shown:
-    """Return what the actor sees; what the request did to the database is undone, after `then`."""
+    """Return what the actor sees; what the request did to the database is undone, after `then`.
+
+    A forged request comes from another site: it brings the cookie and no CSRF token.
+    """
     block = transaction.atomic()
     block._from_testcase = True  # type: ignore[attr-defined]  # as Django's tests: durable ones may be inside
     with block, _logged() as log:
         request = _request(world, actor, line, asked or ask_of(line.method, line.route), ids or {})
-        shown = _shown(_client(world, actor, line).generic(**request), log)
+        client = _client(world, actor, line, enforce_csrf_checks=forged)
+        shown = _shown(client.generic(**request), log)
         if then is not None:
             then(shown)
         transaction.set_rollback(True)
     return shown
 
 
-def _client(world: World, actor: str, line: Line) -> APIClient:
+def _client(world: World, actor: str, line: Line, **options: bool) -> APIClient:
     """Return a client that asks as programs do, or a browser where there is a page or no bearer."""
-    client, keys = APIClient(raise_request_exception=False), world.keys[actor]
+    client, keys = APIClient(raise_request_exception=False, **options), world.keys[actor]
     if keys.bearer and line.route.startswith("api/"):
         client.credentials(HTTP_AUTHORIZATION=f"Bearer {keys.bearer}")
     elif keys.cookie:
@@ -187,6 +204,8 @@ def _request(world: World, actor: str, line: Line, asked: Ask, ids: Mapping[str,
     if actor == "outside":
         elsewhere.pop("case_id", None)  # their question is about one case
     known |= {**elsewhere, **ids}
+    if line.route.startswith("admin/"):
+        known.setdefault("object_id", known.get("/".join(line.route.split("/")[1:3]), "1"))
     query = urlencode(filled(dict(asked.query), known))
     content, kind = _content(line.method, asked, known)
     path = address(line.route, known) + (f"?{query}" if query else "")
@@ -232,8 +251,11 @@ def fits(shown: Shown, expected: Answer, asked: Ask) -> bool:
     if isinstance(expected, int):
         return shown.status == expected
     if expected in (LOGIN, PROVE):
-        place = "/login/" if expected == LOGIN else "/account/second-factor/"
-        return shown.status == 302 and place in shown.location.partition("?")[0]
+        return shown.status == 302 and shown.sent_to == expected
+    if expected == AWAY:
+        return shown.status == 302
+    if expected == OUT:
+        return shown.status in (302, 403, 404)
     if expected == OK:
         return shown.status in asked.answers if asked.answers else 200 <= shown.status < 300
     return shown.status == 403 and shown.code == expected

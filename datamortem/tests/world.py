@@ -13,10 +13,11 @@ from django.test import Client
 from django.utils import timezone
 from django_otp.oath import TOTP
 
-from accounts import api_tokens, sealing, sessions, tokens
+from accounts import api_tokens, flags, sealing, sessions, tokens
 from accounts.access import FRESH
 from accounts.models import (
     ApiToken,
+    AuditEntry,
     AuthSession,
     Invitation,
     PasswordReset,
@@ -36,6 +37,8 @@ from cases.models import (
     CaseMember,
     CaseRole,
     CaseTeam,
+    CustodyEntry,
+    Event,
     Evidence,
     RejectedRecord,
     RunStatus,
@@ -138,6 +141,7 @@ def make_world() -> World:
         case = services.open_case(by=lead, case_id=case_id, title=SECRETS[MAIN])
         _staff(case, members, team)
     Case.objects.filter(case_id=CLOSED).update(status="closed", closed_at=timezone.now(), closed_by=lead)
+    flags.rows()  # which are made when somebody looks
     Case.objects.filter(case_id=RESTRICTED).update(restricted=True)
     world.ids |= {
         "key": "registration",
@@ -163,7 +167,7 @@ def _case(case_id: str, owner: User, members: Iterable[tuple[User, str]], team: 
     secret = SECRETS[case_id]
     case = services.open_case(by=owner, case_id=case_id, title=secret, note=secret, tags=[secret])
     evidence, run = _read_evidence(case, secret, 3)
-    RejectedRecord.objects.create(run=run, position="line 2", reason=secret, raw=secret.encode())
+    reject = RejectedRecord.objects.create(run=run, position="line 2", reason=secret, raw=secret.encode())
     idle, failed = _read_evidence(case, secret, 1)
     TaskRun.objects.filter(pk=failed.pk).update(status=RunStatus.FAILED, error_message=secret)
     services.post_events(case=case, by=owner, events=[{"message": secret}])
@@ -184,6 +188,17 @@ def _case(case_id: str, owner: User, members: Iterable[tuple[User, str]], team: 
         "team_id": str(team.pk),
         "invitation_id": str(_invitation(f"{secret}@example.org", owner, case).pk),
         "cursor": found.next_cursor or "",
+        # Pages of the admin are about rows.
+        "cases/case": str(case.pk),
+        "cases/evidence": str(evidence.pk),
+        "cases/taskrun": str(run.pk),
+        "cases/rejectedrecord": str(reject.pk),
+        "cases/event": str(Event.objects.get(case=case).pk),
+        "cases/custodyentry": str(CustodyEntry.objects.filter(case_id=case_id).latest("pk").pk),
+        "accounts/auditentry": str(AuditEntry.objects.filter(case_id=case_id).latest("pk").pk),
+        "accounts/team": str(team.pk),
+        "accounts/user": str(other.pk),
+        "id": str(other.pk),
     }
 
 
