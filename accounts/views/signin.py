@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from accounts import sessions, signin, tokens
 from accounts.forms import CodeForm, SignInForm
 from accounts.models import User
+from accounts.sealing import CannotUnseal, seal, unseal
 from accounts.views.page import REFUSALS, SignedIn, following, half_open, onward, session_of, shown, told
 
 #: Under which name the session of somebody not yet signed in holds the challenge they answer.
@@ -47,7 +48,7 @@ def login(request: HttpRequest) -> HttpResponse:
         return shown(request, "login", page, **told(refusal, form))
     if isinstance(found, signin.Due):
         request.session.cycle_key()
-        request.session[CHALLENGE] = found.challenge
+        request.session[CHALLENGE] = seal(found.challenge)
         return HttpResponseRedirect(_with_next("login-code", following(request)))
     sessions.begin_in_browser(request, found.user, second_factor=found.second_factor)
     return onward(request)
@@ -68,8 +69,8 @@ def login_code(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return shown(request, "login_code", page)
     try:
-        proven = signin.answer(challenge, form.cleaned_data["code"])
-    except tokens.InvalidToken:
+        proven = signin.answer(unseal(challenge), form.cleaned_data["code"])
+    except (tokens.InvalidToken, CannotUnseal):
         del request.session[CHALLENGE]
         messages.error(request, _TOO_LATE)
         return HttpResponseRedirect(_with_next("login", following(request)))
