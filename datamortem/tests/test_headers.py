@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from ast import literal_eval
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from cases.tests.api.cast import admin, client_of, events, person, record, staff
 from datamortem import urls
 from datamortem.common.headers import ADMIN, DOCS, EVERYWHERE, PAGES
 from datamortem.tests.matrix import address, routes
+from datamortem.tests.test_settings import manage
 
 pytestmark = pytest.mark.django_db
 
@@ -202,6 +205,15 @@ class TestOverHTTPS:
         "SESSION_COOKIE_NAME": "__Host-sessionid",
         "CSRF_COOKIE_NAME": "__Host-csrftoken",
     }
+
+    def test_the_settings_say_so_for_an_address_of_https(self, tmp_path: Path) -> None:
+        shown = "from django.conf import settings; print({name: getattr(settings, name) for name in %r})"
+        code = shown % sorted(self.SECURE)
+        over_https = {"PUBLIC_URL": "https://dm.example"}
+        done = manage(tmp_path, "shell", "--no-imports", "-c", code, **over_https)
+        assert literal_eval(done.stdout.strip()) == self.SECURE
+        done = manage(tmp_path, "shell", "--no-imports", "-c", code)
+        assert literal_eval(done.stdout.strip())["SESSION_COOKIE_NAME"] == "sessionid"
 
     def test_browsers_are_told_to_stay_with_it(self) -> None:
         with override_settings(**self.SECURE):
