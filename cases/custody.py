@@ -66,8 +66,14 @@ def record(
     entry.hash = hash_of(content(entry))
     entry.save(force_insert=True)
     if _AUDITED.fullmatch(action):
-        audit.record(action, by=by, target=evidence_uid, case_id=case_id, details=details)
+        audit.record(action, by=by, target=_target(entry), case_id=case_id, details=details)
     return entry
+
+
+def _target(entry: CustodyEntry) -> str:
+    """Return what an act was done to, in a word: evidence, or a person or team."""
+    about = (entry.details.get(name) for name in ("member", "team", "address", "after"))
+    return entry.evidence_uid or next((str(one) for one in about if one), "")
 
 
 def content(entry: CustodyEntry) -> dict[str, Any]:

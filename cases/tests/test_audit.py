@@ -323,6 +323,8 @@ class TestOneTransaction:
         both = ["member.added", "case.restricted", "case.unrestricted", "evidence.deleted", "case.deleted"]
         for action in both:
             assert len(in_custody(action)) == len(audited(action)) >= 1, action
+        assert [entry.target for entry in audited("member.added")] == ["dana", "bob"]
+        assert [entry.target for entry in audited("evidence.deleted")] == [evidence.evidence_uid]
         everyday = set(CustodyEntry.objects.values_list("action", flat=True)) - set(both)
         assert "evidence.received" in everyday
         assert not AuditEntry.objects.filter(action__in=everyday).exists()
