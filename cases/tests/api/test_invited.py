@@ -337,13 +337,26 @@ def test_of_twenty_acceptances_at_once_one_makes_an_account() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_twenty_acceptances_at_once_by_an_account_one_joins() -> None:
-    case, eve = staffed_case(), person("eve")
-    token = token_for(case)
+@pytest.mark.parametrize("to_case", [True, False])
+def test_of_twenty_acceptances_at_once_by_an_account_one_counts(to_case: bool) -> None:
+    if to_case:
+        token = token_for(staffed_case())
+    else:  # there is no case whose row makes them queue
+        services.invite_to_platform(email=EVE, role="analyst", by=admin())
+        token = mailed()
+    eve = person("eve")
     results = _at_once(20, lambda _: services.accept_invitation(token=token, user=eve))
     assert sorted(results) == ["in", *["invalid_token"] * 19]
-    assert CaseMember.objects.filter(user=eve).count() == 1
+    assert CaseMember.objects.filter(user=eve).count() == int(to_case)
     assert AuditEntry.objects.filter(action="invitation.accepted").count() == 1
+
+
+def test_who_has_found_an_invitation_that_was_used_meanwhile_comes_too_late() -> None:
+    token = token_for(staffed_case())
+    found, late = invitations.find(token), invitations.find(token)
+    invitations.claim(found)
+    with pytest.raises(invitations.NoInvitation):
+        invitations.claim(late)
 
 
 @pytest.mark.django_db(transaction=True)
