@@ -56,7 +56,7 @@ class Site(UnfoldAdminSite):
 
     def admin_view(self, view: Callable[..., HttpResponse], cacheable: bool = False) -> Any:
         """Return the view as the admin guards it, with what is dangerous behind a fresh second factor."""
-        guarded = super().admin_view(view, cacheable)
+        guarded: Callable[..., HttpResponse] = super().admin_view(view, cacheable)
 
         def asked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             if self.has_permission(request) and _needs_fresh(request) and not _is_fresh(request):

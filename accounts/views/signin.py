@@ -17,7 +17,7 @@ from accounts import sessions, signin, tokens
 from accounts.forms import CodeForm, SignInForm
 from accounts.models import User
 from accounts.sealing import CannotUnseal, seal, unseal
-from accounts.views.page import REFUSALS, SignedIn, following, half_open, onward, session_of, shown, told
+from accounts.views.page import REFUSALS, following, half_open, onward, shown, told
 
 #: Under which name the session of somebody not yet signed in holds the challenge they answer.
 CHALLENGE: Final = "challenge"
@@ -83,10 +83,11 @@ def login_code(request: HttpRequest) -> HttpResponse:
 
 @half_open
 @require_POST
-def logout(request: SignedIn) -> HttpResponse:
+def logout(request: HttpRequest) -> HttpResponse:
     """End the sign-in of this browser."""
-    if isinstance(request.user, User) and (session := session_of(request)):
-        sessions.end(session, reason="signed out", by=request.user)
+    user = request.user
+    if isinstance(user, User) and user.access and user.access.session:
+        sessions.end(user.access.session, reason="signed out", by=user)
     forget(request)
     return redirect("login")
 

@@ -101,7 +101,7 @@ def _answers() -> Iterator[tuple[str, Any]]:
             for method in methods:
                 if "logout" in route and method == "POST":
                     continue  # the rest would be asked by nobody
-                answer = client.generic(method, address(route, ids))
+                answer: Any = client.generic(method, address(route, ids))
                 yield f"{method} {route} as {who}: {answer.status_code}", answer
                 if answer.streaming:
                     b"".join(answer.streaming_content)
