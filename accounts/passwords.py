@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from accounts import audit, letters, mail, sessions, throttles
 from accounts.models import AuthSession, PasswordReset, User
-from accounts.sealing import digest
+from accounts.sealing import address_digest, digest
 from datamortem.common.errors import Invalid
 from datamortem.common.requests import origin
 
@@ -95,7 +95,7 @@ def ask_reset(email: str, *, locale: str = "") -> None:
     count_mail("reset", email)
     with transaction.atomic():
         mail.post("reset_password", email, locale)
-        audit.record("password.reset_asked", details={"address_digest": digest(email.lower())[:16]})
+        audit.record("password.reset_asked", details={"address_digest": address_digest(email)})
 
 
 def letter_to_reset(recipient: str, locale: str, context: Mapping[str, Any]) -> letters.Letter | None:

@@ -23,7 +23,7 @@ from django.utils import timezone
 
 from accounts import audit, flags, letters, mail, passwords, policy, throttles
 from accounts.models import Role, User
-from accounts.sealing import digest
+from accounts.sealing import address_digest, digest
 from datamortem.common.errors import Forbidden, Invalid, TooMany
 from datamortem.common.requests import origin
 
@@ -118,7 +118,7 @@ def resend(email: str, *, locale: str = "") -> None:
     passwords.count_mail("resend", email)
     with transaction.atomic():
         mail.post("verify_address", email, locale)
-        audit.record("email.verification_asked", details={"address_digest": digest(email.lower())[:16]})
+        audit.record("email.verification_asked", details={"address_digest": address_digest(email)})
 
 
 def letter_to_verify(recipient: str, locale: str, context: Mapping[str, Any]) -> letters.Letter | None:

@@ -50,8 +50,14 @@ def digest(token: str) -> str:
 
 
 def keyed_digest(code: str, *, purpose: str) -> str:
-    """Return HMAC-SHA-256 in hexadecimal, for codes short enough to be tried out."""
-    return salted_hmac(f"datamortem.{purpose}", code, algorithm="sha256").hexdigest()
+    """Return HMAC-SHA-256 in hexadecimal, for codes, addresses and whatever else can be guessed."""
+    text = code.encode("utf-8", "surrogatepass")
+    return salted_hmac(f"datamortem.{purpose}", text, algorithm="sha256").hexdigest()
+
+
+def address_digest(email: str) -> str:
+    """Return what tells in records that the same unknown address, or password in its place, was typed."""
+    return keyed_digest(email.lower(), purpose="address")[:16]
 
 
 def same(one: str, other: str) -> bool:

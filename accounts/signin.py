@@ -19,7 +19,7 @@ from rest_framework.exceptions import AuthenticationFailed
 
 from accounts import audit, policy, second_factor, throttles, tokens
 from accounts.models import AuthSession, SpentChallenge, User
-from accounts.sealing import digest
+from accounts.sealing import address_digest
 from datamortem.common.errors import DomainError, TooMany
 from datamortem.common.requests import network_of, origin
 
@@ -134,7 +134,7 @@ def _signed_in(user: User, method: str) -> None:
 def _refuse(email: str) -> NoReturn:
     """Record and raise. Whoever types a password for an address leaves no password here."""
     known = User.objects.filter(email__iexact=email).first() if "\x00" not in email else None
-    details = {} if known else {"address_digest": digest(email.lower())[:16]}
+    details = {} if known else {"address_digest": address_digest(email)}
     audit.record("signin.password", outcome="refused", target=known.email if known else "", details=details)
     raise WrongCredentials
 

@@ -7,6 +7,7 @@ many get through as may. A window begins with its first attempt.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Any, Final
 
 from django.db import connection
@@ -14,7 +15,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from accounts.models import RequestCounter
-from accounts.sealing import digest
+from accounts.sealing import keyed_digest
 from datamortem.common.errors import TooMany
 
 _COUNT: Final = """
@@ -36,7 +37,7 @@ def hit(name: str, ident: object, *, limit: int, seconds: int) -> None:
         cursor.execute(_COUNT, [_key(name, ident), end, at, at])
         n, expires = cursor.fetchone()
     if n > limit:
-        wait = max(1, -int(-(_moment(expires) - now).total_seconds() // 1))
+        wait = max(1, ceil((_moment(expires) - timezone.now()).total_seconds()))
         raise TooMany(f"Too many attempts: try again in {wait} seconds.", retry_after=wait)
 
 
@@ -53,7 +54,7 @@ def clear(name: str, ident: object) -> None:
 
 def _key(name: str, ident: object) -> str:
     """Return the key of a counter; addresses and names are kept as digests alone."""
-    return f"{name}:{digest(str(ident))[:40]}"
+    return f"{name}:{keyed_digest(str(ident), purpose='throttle')[:40]}"
 
 
 def _moment(value: Any) -> datetime:

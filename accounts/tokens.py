@@ -171,8 +171,8 @@ def renew(refresh: str) -> Pair:
         raise InvalidToken
     is_good = sessions.is_good(session, session.user)
     if not swapped:
-        if is_good and session.previous_jti == jti and now - session.rotated_at < GRACE:
-            raise RefreshRaced
+        if session.previous_jti == jti and now - session.rotated_at < GRACE:
+            raise RefreshRaced if is_good else InvalidToken
         if session.expires_at > now:
             sessions.end(session, reason="refresh token used twice", by=None)
         raise InvalidToken
