@@ -17,7 +17,7 @@ from cases import custody, store
 from cases.engines import IndexDown, engine
 from cases.index.engine import IndexUnavailable
 from cases.models import Case, CaseStatus, Event, Evidence, Severity, TaskRun
-from datamortem.common.errors import Conflict, Invalid
+from datamortem.common.errors import Conflict, Invalid, Missing
 
 _CASE_ID: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}", re.ASCII)
 _CHANGEABLE: Final = ("title", "note", "severity", "tags")
@@ -51,8 +51,12 @@ def locked(case: Case) -> Case:
     """Return the case with its row held to the end of the transaction.
 
     Whoever locks more takes the case first, then evidence, then runs: nobody waits in a circle.
+    Raises Missing when it was deleted meanwhile.
     """
-    return Case.objects.select_for_update(no_key=True).get(pk=case.pk)
+    held = Case.objects.select_for_update(no_key=True).filter(pk=case.pk).first()
+    if held is None:
+        raise Missing(f"Case {case.case_id} is gone.")
+    return held
 
 
 def locked_open(case: Case) -> Case:

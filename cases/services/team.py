@@ -1,8 +1,8 @@
 """Teams: who is in one, and on which cases it works.
 
 Whoever is in a team works on its cases, so a change of a team is in the custody record of each of
-them. A team is held before its cases, and these in the order of their keys: nobody waits in a
-circle.
+them. A team is held before its cases, and these in the order of their ids, as wherever several are:
+nobody waits in a circle.
 """
 
 from __future__ import annotations
@@ -70,15 +70,16 @@ def delete_team(*, team: Team, by: User | None, confirm: str | None = None) -> N
     A team that works on cases needs its name as confirmation. Raises TeamWorks.
     """
     team = _held(team)
-    number = CaseTeam.objects.filter(team=team).count()
-    if number and confirm != team.name:
+    roles = dict(CaseTeam.objects.filter(team=team).values_list("case_ref__case_id", "role"))
+    if roles and confirm != team.name:
         raise TeamWorks(
-            f"Team {team.name} works on {number} cases: confirm with its name to delete it.", field="confirm"
+            f"Team {team.name} works on {len(roles)} cases: confirm with its name to delete it.",
+            field="confirm",
         )
-    for given in CaseTeam.objects.filter(team=team).select_related("case_ref").order_by("case_ref"):
-        details = {"team": team.name, "role": given.role, "deleted": True}
-        custody.record(case_id=given.case_ref.case_id, by=by, action="team.removed", details=details)
-    audit.record("team.deleted", by=by, target=team.name, details={"cases": number})
+    for case_id in sorted(roles):
+        details = {"team": team.name, "role": roles[case_id], "deleted": True}
+        custody.record(case_id=case_id, by=by, action="team.removed", details=details)
+    audit.record("team.deleted", by=by, target=team.name, details={"cases": len(roles)})
     team.delete()
 
 
@@ -186,5 +187,5 @@ def _tell(team: Team, *, action: str, details: dict[str, Any], by: User | None) 
 
 
 def _tell_cases(team: Team, *, action: str, details: dict[str, Any], by: User | None) -> None:
-    for case_id in Case.objects.filter(teams__team=team).order_by("pk").values_list("case_id", flat=True):
+    for case_id in sorted(Case.objects.filter(teams__team=team).values_list("case_id", flat=True)):
         custody.record(case_id=case_id, by=by, action=action, details=details)

@@ -6,7 +6,7 @@ import pytest
 
 from accounts.models import OutgoingMail, Role
 from cases import custody, services
-from cases.models import CaseTeam
+from cases.models import Case, CaseTeam
 from cases.tests.access import at_once
 from cases.tests.api.cast import person
 from cases.tests.cast import a_case, actions, alice
@@ -83,3 +83,15 @@ class TestRaces:
         outcomes = at_once(*[lambda: services.add_to_team(team=team, user=bob, by=None)] * 5)
         assert outcomes == ["", *["already_member"] * 4]
         assert actions(case).count("team.member_added") == 1
+
+    def test_a_case_that_is_deleted_while_people_come_and_go_is_missing(self) -> None:
+        case, team = a_case(), services.create_team(name="A", by=None)
+        outcomes = at_once(
+            lambda: services.delete_case(case=case, by=alice()),
+            lambda: services.add_team(case=case, team=team, role="reader", by=None),
+            lambda: services.add_member(case=case, user=person("bob"), role="reader", by=None),
+            lambda: services.pass_on(case=case, to=person("dana"), by=None),
+        )
+        assert set(outcomes) <= {"", "not_found"}
+        assert not Case.objects.exists()
+        assert custody.verify(case.case_id) == []

@@ -13,7 +13,7 @@ from accounts.models import User
 from cases import custody, runs, services, store
 from cases.models import Case, CaseMember, CustodyEntry, Event, Evidence, RunStatus, TaskRun
 from cases.tests.cast import Untouched, a_case, alice, receive
-from datamortem.common.errors import Conflict, DomainError, Invalid, TooLarge
+from datamortem.common.errors import Conflict, DomainError, Invalid, Missing, TooLarge
 
 
 def _actions(case_id: str) -> list[str]:
@@ -199,7 +199,7 @@ class TestShared:
         )
         CustodyEntry.objects.filter(sequence=3).update(sequence=0)
         Case.objects.filter(pk=case.pk).delete()
-        with pytest.raises(Case.DoesNotExist):
+        with pytest.raises(Missing):
             receive(case, b"orphan")
         assert list(store.contents()) == []
         assert (Evidence.objects.count(), TaskRun.objects.count()) == (0, 0)
