@@ -146,18 +146,14 @@ def _note_several(action: str, case_ids: list[str], *, total: int, by: User, at:
 
 
 def _note_in_custody(case_ids: list[str], *, by: User) -> None:
-    """Add an entry to each record that does not have one of this sign-in or token yet.
-
-    The cases are held in the order of their ids: two who look at the same ones never wait in a circle.
-    """
+    """Add an entry to each record that does not have one of this sign-in or token yet."""
     proof = _proof(by)
-    for case_id in sorted(_unseen(case_ids, by, proof)):
-        Case.objects.select_for_update(no_key=True).filter(case_id=case_id).first()
-        if _unseen([case_id], by, proof):  # nobody has added it while we waited
-            custody.record(case_id=case_id, by=by, action=LOOKED, details=proof)
+    if unseen := _unseen(case_ids, by, proof):
+        custody.hold(unseen)  # somebody may have added it while we waited
+        custody.record_each(_unseen(unseen, by, proof), by=by, action=LOOKED, details=proof)
 
 
-def _unseen(case_ids: list[str], by: User, proof: dict[str, Any]) -> set[str]:
+def _unseen(case_ids: Collection[str], by: User, proof: dict[str, Any]) -> set[str]:
     if not proof:
         return set(case_ids)
     seen = CustodyEntry.objects.filter(

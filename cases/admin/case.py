@@ -11,6 +11,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 from unfold.decorators import action, display
@@ -126,10 +127,12 @@ class CaseAdmin(ScopedAdmin):
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse:
         """Show the case as it is stored above what is being said about it."""
+        answer = super().render_change_form(request, context, *args, **kwargs)
         stored = self.get_object(request, context["object_id"])
-        if stored is not None:
-            context.update(panels(stored), **_rights(request, stored))
-        return super().render_change_form(request, context, *args, **kwargs)
+        if stored is not None and isinstance(answer, TemplateResponse) and answer.context_data is not None:
+            # As they are now that this look is on record.
+            answer.context_data.update(panels(stored), **_rights(request, stored))
+        return answer
 
     def get_urls(self) -> list[URLPattern]:
         """Add the door for the buttons of the page, and the list of restricted cases."""

@@ -228,10 +228,8 @@ class TestButtons:
         case.refresh_from_db()
         assert case.closed_by == admin()
         assert "is open again" in _act(ada, case, "reopen")
-        assert [entry.action for entry in CustodyEntry.objects.filter(user=admin())] == [
-            "case.closed",
-            "case.reopened",
-        ]
+        by_ada = CustodyEntry.objects.filter(user=admin()).exclude(action="case.viewed_by_admin")
+        assert [entry.action for entry in by_ada] == ["case.closed", "case.reopened"]
 
     def test_a_refusal_is_a_message(self, ada: Client) -> None:
         case = a_case()
@@ -320,6 +318,8 @@ class TestLists:
         with django_assert_max_num_queries(25) as few:
             _text(ada, _list(name))
         _rows(20)
+        with django_assert_max_num_queries(len(few) + 10):
+            _text(ada, _list(name))  # the first look into each of these cases is put on record
         with django_assert_max_num_queries(len(few)):
             _text(ada, _list(name))
 
