@@ -6,19 +6,23 @@ from django.db import models
 from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum, When
 from django.db.models.functions import Coalesce
 
+from cases.audit import LOOKED
 from cases.models import Case, CustodyEntry, Event, Evidence, RunStatus, TaskRun
 from cases.models.evidence import POSTED
 
 
 def with_figures(cases: QuerySet[Case]) -> QuerySet[Case]:
-    """Add `evidence_count`, `event_count` and `last_activity` (the latest act on record, or None)."""
+    """Add `evidence_count`, `event_count` and `last_activity`.
+
+    The last is the latest act on record, or None; that an administrator looked in is none.
+    """
     evidence = Evidence.objects.filter(case=OuterRef("case_id")).order_by()
-    acts = CustodyEntry.objects.filter(case_id=OuterRef("case_id")).order_by("-sequence")
+    acts = CustodyEntry.objects.filter(case_id=OuterRef("case_id")).exclude(action=LOOKED)
     counted = with_events(evidence).values("case").annotate(total=Sum("event_count")).values("total")
     return cases.annotate(
         evidence_count=_number(evidence.values("case").annotate(total=Count("pk")).values("total")),
         event_count=_number(counted),
-        last_activity=Subquery(acts.values("at")[:1]),
+        last_activity=Subquery(acts.order_by("-sequence").values("at")[:1]),
     )
 
 
