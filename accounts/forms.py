@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from django import forms
 from django.conf import settings
+from django.forms.utils import ErrorList
 from django.utils import timezone
 
 from accounts.access import READ, WRITE
@@ -16,11 +17,17 @@ _LONGEST: Final = 1024
 _SCOPES: Final = {"read": (READ,), "write": (READ, WRITE)}
 
 
+class _Told(ErrorList):
+    """What is wrong with a field or a form, said aloud by screen readers."""
+
+    template_name = "accounts/_errors.html"
+
+
 class PlainForm(forms.Form):
     """A form whose labels have no colon."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"label_suffix": "", **kwargs})
+        super().__init__(*args, **{"label_suffix": "", "error_class": _Told, **kwargs})
 
 
 def _email(**more: Any) -> forms.CharField:
@@ -68,6 +75,14 @@ class CodeForm(PlainForm):
             }
         ),
     )
+
+
+class OnlyCodeForm(CodeForm):
+    """A code that is all a page asks for."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["code"].widget.attrs["autofocus"] = True
 
 
 class DisableForm(CodeForm):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Final
 from uuid import UUID
 
 from django.contrib import messages
@@ -17,6 +18,9 @@ from accounts import passwords, sessions
 from accounts.forms import PasswordForm, ProfileForm
 from accounts.models import AuthSession, User
 from accounts.views.page import REFUSALS, SignedIn, fresh, session_of, shown, signed_in, told
+
+#: How many sign-ins a page lists: programs may have begun a great many.
+_LISTED: Final = 50
 
 
 @signed_in
@@ -54,8 +58,10 @@ def password(request: SignedIn) -> HttpResponse:
 @signed_in
 @require_safe
 def sign_ins(request: SignedIn) -> HttpResponse:
-    """List where one is signed in."""
-    page = {"sign_ins": _own(request).order_by("-last_seen_at"), "current": session_of(request)}
+    """List where one is signed in, the last used first."""
+    own = _own(request)
+    newest = own.order_by("-last_seen_at")[:_LISTED]
+    page = {"sign_ins": newest, "older": own.count() - len(newest), "current": session_of(request)}
     return shown(request, "sign_ins", page)
 
 

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts import policy, second_factor
 from accounts.enrolment import Enrolment, enrolment
-from accounts.forms import CodeForm, DisableForm
+from accounts.forms import CodeForm, DisableForm, OnlyCodeForm
 from accounts.models import RecoveryCode, TotpDevice, User
 from accounts.sealing import CannotUnseal, unseal
 from accounts.views.page import (
@@ -67,7 +67,7 @@ def verify(request: SignedIn) -> HttpResponse:
     """Ask for a code, because none was shown in this sign-in or what is wanted needs it again."""
     if not request.user.otp_enabled:
         return redirect("second-factor") if policy.needs_second_factor(request.user) else onward(request)
-    form = CodeForm(request.POST if request.method == "POST" else None)
+    form = OnlyCodeForm(request.POST if request.method == "POST" else None)
     page = {"form": form, "next": following(request)}
     if not form.is_valid():
         return shown(request, "second_factor_verify", page)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import logout as forget
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -14,7 +15,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts import sessions, signin, tokens
-from accounts.forms import CodeForm, SignInForm
+from accounts.forms import OnlyCodeForm, SignInForm
 from accounts.models import User
 from accounts.sealing import CannotUnseal, seal, unseal
 from accounts.views.page import REFUSALS, following, half_open, onward, shown, told
@@ -33,9 +34,10 @@ def login(request: HttpRequest) -> HttpResponse:
     if isinstance(request.user, User):
         return onward(request)
     form = SignInForm(request.POST or None)
-    page = {"form": form, "next": following(request)}
+    page = {"form": form, "next": following(request), "is_open": settings.REGISTRATION == "open"}
     if not form.is_valid():
         return shown(request, "login", page)
+    request.session.pop(CHALLENGE, None)  # whoever it was for begins again
     email, password = form.cleaned_data["username"], form.cleaned_data["password"]
     try:
         found = signin.sign_in(email, password)
@@ -64,7 +66,7 @@ def login_code(request: HttpRequest) -> HttpResponse:
     challenge = request.session.get(CHALLENGE)
     if not isinstance(challenge, str):
         return HttpResponseRedirect(_with_next("login", following(request)))
-    form = CodeForm(request.POST or None)
+    form = OnlyCodeForm(request.POST or None)
     page = {"form": form, "next": following(request)}
     if not form.is_valid():
         return shown(request, "login_code", page)
