@@ -12,6 +12,7 @@ from django.conf import settings
 from django.utils.encoding import force_str
 from rest_framework import parsers, renderers
 from rest_framework.exceptions import ParseError
+from rest_framework.metadata import BaseMetadata
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.request import Request
 
@@ -68,6 +69,14 @@ class AlwaysJSON(DefaultContentNegotiation):
     ) -> tuple[renderers.BaseRenderer, str]:
         """Return the only renderer."""
         return renderers[0], renderers[0].media_type
+
+
+class NoMetadata(BaseMetadata):
+    """Answers OPTIONS by the header `Allow` alone: the shapes are in the OpenAPI document."""
+
+    def determine_metadata(self, request: Request, view: Any) -> dict[str, Any]:
+        """Return nothing."""
+        return {}
 
 
 class JSONParser(parsers.BaseParser):

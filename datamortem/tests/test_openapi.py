@@ -146,3 +146,14 @@ def test_no_request_fails_inside_and_every_answer_is_as_the_document_says(
     assert not [status for status in statuses if status >= 500]
     if actor == "anonymous":
         assert statuses[401] > statuses.total() / 2
+
+
+def test_options_of_every_route_tells_the_methods_and_nothing_else() -> None:
+    world = make_world()
+    client = Client(headers={"authorization": f"Bearer {world.keys['superadmin'].bearer}"})
+    ids = world.ids_of("superadmin")
+    for path, methods in _document()["paths"].items():
+        answer = client.options(path.format_map(ids))
+        assert answer.status_code in (200, 403), path
+        assert set(answer["Allow"].split(", ")) >= {method.upper() for method in methods}, path
+        assert answer.status_code == 403 or answer.json() == {}
