@@ -59,7 +59,7 @@ class TestErrors:
             raise refusal
 
         client = client_of("alice")
-        monkeypatch.setattr("accounts.api.MeView.get", refuse)
+        monkeypatch.setattr("accounts.api.me.MeView.get", refuse)
         answer = client.get(f"{V1}/me/")
         assert (answer.status_code, answer.json()["type"]) == (status, kind)
         assert errors(answer) == [(code, attr)]
@@ -108,7 +108,7 @@ class TestRequestId:
             raise ValueError
 
         client = client_of("alice")
-        monkeypatch.setattr("accounts.api.MeView.get", fail)
+        monkeypatch.setattr("accounts.api.me.MeView.get", fail)
         with caplog.at_level(logging.ERROR, "django.request"):
             client.get(f"{V1}/me/", HTTP_X_REQUEST_ID="proxy-12345678")
         assert any(record.exc_info for record in caplog.records)

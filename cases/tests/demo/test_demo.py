@@ -68,11 +68,12 @@ def test_the_demo_shows_the_main_job_and_a_second_call_changes_nothing(settings:
     password = json.loads((settings.DEMO_ROOT / "demo.json").read_text())["password"]
     assert password in said
     assert stat.S_IMODE((settings.DEMO_ROOT / "demo.json").stat().st_mode) == 0o600
-    lead, analyst, reader = (
-        User.objects.get(email=f"{n}@demo.example") for n in ("lead", "analyst", "reader")
+    lead, analyst, reader, admin = (
+        User.objects.get(email=f"{n}@demo.example") for n in ("lead", "analyst", "reader", "admin")
     )
-    assert all(user.check_password(password) for user in (lead, analyst, reader))
-    assert (lead.is_staff, analyst.is_staff, reader.role) == (True, False, Role.VIEWER)
+    assert all(user.check_password(password) for user in (lead, analyst, reader, admin))
+    assert (lead.role, analyst.role, reader.role) == (Role.ANALYST, Role.ANALYST, Role.VIEWER)
+    assert admin.is_staff and not case.members.filter(user=admin).exists()
     assert case.owner == lead
     assert case.members.get(user=analyst).role == CaseRole.ANALYST
     assert case.members.get(user=reader).role == CaseRole.READER
