@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from accounts import audit
 from accounts.access import Access
+from accounts.browser_store import SessionStore
 from accounts.models import ApiToken, AuthSession, PasswordReset, RequestCounter, SpentChallenge, User
 from datamortem.common.requests import origin
 
@@ -112,9 +113,10 @@ def end_all(
 
 
 def tidy() -> None:
-    """Remove what has expired: counters, challenges, resets, and sign-ins that ended long ago."""
+    """Remove what has expired: counters, challenges, resets, browsers' sessions, old sign-ins."""
     now = timezone.now()
     RequestCounter.objects.filter(expires_at__lt=now).delete()
     SpentChallenge.objects.filter(expires_at__lt=now).delete()
     PasswordReset.objects.filter(expires_at__lt=now - _KEPT).delete()
     AuthSession.objects.filter(expires_at__lt=now - _KEPT).delete()
+    SessionStore.clear_expired()

@@ -32,9 +32,7 @@ class AuthSession(models.Model):
         BROWSER = "browser"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="auth_sessions"
-    )
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="auth_sessions")
     method = models.CharField(max_length=16, choices=Method, default=Method.API)
     epoch = models.IntegerField()
     auth_time = models.DateTimeField(default=timezone.now)

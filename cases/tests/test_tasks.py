@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -171,9 +172,12 @@ def test_a_worker_that_starts_seals_what_the_old_system_left_in_clear_and_remove
     old = User.objects.create_user(
         "old@example.org", "old", "x", otp_enabled=True, otp_secret="JBSWY3DPEHPK3PXP"
     )
-    RequestCounter.objects.create(key="login:x", n=5, expires_at=timezone.now() - timedelta(days=1))
+    yesterday = timezone.now() - timedelta(days=1)
+    RequestCounter.objects.create(key="login:x", n=5, expires_at=yesterday)
+    Session.objects.create(session_key="gone", session_data="", expire_date=yesterday)
     tasks.work(once=True)
     old.refresh_from_db()
     assert (old.otp_secret or "").startswith("v1:")
     assert TotpDevice.objects.get(user=old).confirmed
     assert not RequestCounter.objects.exists()
+    assert not Session.objects.exists()
