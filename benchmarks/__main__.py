@@ -16,6 +16,7 @@ BENCHMARKS = {
     "search": "the queries of the search study, p50 and p95",
     "export": "events per second, and memory",
     "lists": "list endpoints with 10,000 cases: number of queries",
+    "access": "small answers with and without authentication: times and queries",
     "schema": "migrate against Django's own, adoption of old databases, locks of a large one",
 }
 
