@@ -12,8 +12,9 @@ from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
 from django.contrib.admin import ModelAdmin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth.views import redirect_to_login
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -59,6 +60,8 @@ class Site(UnfoldAdminSite):
         guarded: Callable[..., HttpResponse] = super().admin_view(view, cacheable)
 
         def asked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if not all(map(_is_key, request.POST.getlist(ACTION_CHECKBOX_NAME))):
+                raise SuspiciousOperation("What was chosen is no row.")  # Django would look it up as it is
             if self.has_permission(request) and _needs_fresh(request) and not _is_fresh(request):
                 return to_step_up(request, _form_of(request))
             return guarded(request, *args, **kwargs)
@@ -114,6 +117,11 @@ def _needs_fresh(request: HttpRequest) -> bool:
     if name.endswith("_changelist"):
         return not _EVERYDAY_ACTS.issuperset(request.POST.getlist("action"))
     return name not in _EVERYDAY
+
+
+def _is_key(text: str) -> bool:
+    """Whether this may be the key of a row: keys here are 32-bit integers."""
+    return text.isascii() and text.isdecimal() and len(text) < 10
 
 
 def _is_fresh(request: HttpRequest) -> bool:

@@ -38,7 +38,7 @@ from datamortem.tests.world import World, hidden_from
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 #: A page of the admin about something that belongs to a case.
 _OBJECT_OF_CASE: Final = re.compile(r"admin/cases/(?!analysismodule/)\w+/<path:object_id>/")
-_PARAMETER: Final = re.compile(r"<(?:\w+:)?(\w+)>")
+_PARAMETER: Final = re.compile(r"(?<!\?P)<(?:\w+:)?(\w+)>")
 #: The regular expressions of the admin: one of its apps, and anything.
 _EXPRESSION: Final = re.compile(r"\(\?P<\w+>([a-z_]+)\|[^)]*\)|\(\?P<\w+>[^)]*\)")
 

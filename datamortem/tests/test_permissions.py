@@ -80,7 +80,7 @@ def test_a_method_that_no_line_names_is_refused_to_those_who_may_use_the_others(
     for route, methods in POLICY.items():
         method, level = next(iter(methods.items()))
         allowed = [
-            name for name in ("superadmin", "lead", "anonymous") if answer_for(name, level, method) == OK
+            name for name in ("lead", "superadmin", "anonymous") if answer_for(name, level, method) == OK
         ]
         for unnamed in sorted(set(METHODS) - set(methods)):
             shown = send(world, (allowed or ["superadmin"])[0], Line(unnamed, route, ""))
