@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts.sealing import digest
 
 if TYPE_CHECKING:
-    from django.contrib.sessions.models import Session
+    from django.contrib.sessions.base_session import AbstractBaseSession
 
 
 class SessionStore(db.SessionStore):
@@ -25,13 +25,13 @@ class SessionStore(db.SessionStore):
         if key := session_key or self.session_key:
             super().delete(_stored(key))
 
-    def create_model_instance(self, data: dict[str, object]) -> Session:
+    def create_model_instance(self, data: dict[str, object]) -> AbstractBaseSession:
         """Return the row that holds the data."""
-        row: Session = super().create_model_instance(data)
+        row = super().create_model_instance(data)
         row.session_key = _stored(row.session_key)
         return row
 
-    def _get_session_from_db(self) -> Session | None:
+    def _get_session_from_db(self) -> AbstractBaseSession | None:
         found = self.model.objects.filter(
             session_key=_stored(self.session_key or ""), expire_date__gt=timezone.now()
         ).first()

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +57,18 @@ class Site:
             answer = connection.getresponse()
             content = answer.read()
             return answer.status, json.loads(content) if content else None, dict(answer.getheaders())
+        finally:
+            connection.close()
+
+    def status_of(self, path: str, authorizations: Iterable[str]) -> int:
+        """Return the status of an answer to a request with several `Authorization` headers."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.putrequest("GET", path)
+            for authorization in authorizations:
+                connection.putheader("Authorization", authorization)
+            connection.endheaders()
+            return connection.getresponse().status
         finally:
             connection.close()
 

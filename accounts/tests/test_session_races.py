@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any, Final
@@ -125,7 +125,10 @@ def test_nothing_survives_the_end_of_a_sign_in_that_is_being_renewed(ending: str
                 return
             got.append(held)
 
-    acts = iter([renew_on_and_on, renew_on_and_on, lambda: ENDINGS[ending](alice, session)])
+    def end() -> object:
+        return ENDINGS[ending](alice, session)
+
+    acts: Iterator[Callable[[], object]] = iter([renew_on_and_on, renew_on_and_on, end])
 
     def act() -> object:
         return next(acts)()

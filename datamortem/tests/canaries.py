@@ -40,11 +40,11 @@ class Story:
         self.answers.append(f"{answer.status_code} {dict(answer.headers)} {answer.content.decode()}")
         return answer
 
-    def post(self, path: str, *, bearer: str = "", status: int = 200, **body: object) -> Any:
+    def post(self, path: str, *, bearer: str = "", status: int = 200, **body: Any) -> Any:
         """Ask the API, and return what it answered."""
-        more = {"HTTP_AUTHORIZATION": f"Bearer {bearer}"} if bearer else {}
-        key = {"HTTP_IDEMPOTENCY_KEY": f"key-{len(self.answers)}"}
-        answer = self.heard(self.client.post(f"{V1}/{path}", body, format="json", **more, **key))
+        more: Any = {"HTTP_AUTHORIZATION": f"Bearer {bearer}"} if bearer else {}
+        more["HTTP_IDEMPOTENCY_KEY"] = f"key-{len(self.answers)}"
+        answer = self.heard(self.client.post(f"{V1}/{path}", body, format="json", **more))
         assert answer.status_code == status, (path, answer.content)
         return answer.json() if answer.content else None
 
@@ -84,14 +84,14 @@ def tell(monkeypatch: pytest.MonkeyPatch) -> Story:
 
 def _register_and_sign_in(told: Story) -> str:
     first = told.secret("first password", "gooseberry lantern 41")
-    names = {"email": "mallory@example.org", "username": "mallory", "full_name": "Mallory"}
+    names: dict[str, Any] = {"email": "mallory@example.org", "username": "mallory", "full_name": "Mallory"}
     told.post("auth/register/", status=202, password=first, **names)
     repeated = told.secret("password of a repetition", "xylophone orchid 8")
     told.post("auth/register/", status=202, password=repeated, **{**names, "username": "other"})
     told.post("auth/register/", status=400, **{**names, "password": told.secret("weak password", "qwertz7")})
     told.post("auth/email/verify/", status=400, token=told.secret("wrong mail token", "w" * 43))
     told.post("auth/email/verify/", status=204, token=told.mailed("verification token"))
-    mallory = {"email": "mallory@example.org"}
+    mallory: dict[str, Any] = {"email": "mallory@example.org"}
     told.post("auth/login/", status=401, password=told.secret("wrong password", "not the one 99"), **mallory)
     for number in range(7):  # beyond the limit
         wrong = told.secret(f"guess {number}", f"guessed-wrongly-{number}")
@@ -131,7 +131,7 @@ def _remember_codes(told: Story, name: str, answer: dict[str, list[str]]) -> Non
 
 
 def _log_in(told: Story, phone: Phone, name: str, password: str) -> str:
-    body = {"email": "mallory@example.org", "password": told.secrets[password]}
+    body: dict[str, Any] = {"email": "mallory@example.org", "password": told.secrets[password]}
     challenge = told.post("auth/login/", **body)["challenge"]
     told.secret(f"{name} challenge", challenge, in_last_answer=True)
     code = told.secret(f"{name} code", phone.next_code())
@@ -140,7 +140,7 @@ def _log_in(told: Story, phone: Phone, name: str, password: str) -> str:
 
 def _use_the_second_factor(told: Story, phone: Phone) -> None:
     _log_in(told, phone, "two steps", "first password")
-    body = {"email": "mallory@example.org", "password": told.secrets["first password"]}
+    body: dict[str, Any] = {"email": "mallory@example.org", "password": told.secrets["first password"]}
     told.post("auth/login/", status=401, otp=told.secret("a wrong recovery code", "aaaaa-bbbbb"), **body)
     one = told.secrets["new recovery code 0"]
     told.pair("one step", told.post("auth/login/", otp=one, **body))
@@ -206,7 +206,7 @@ def _fail_inside(told: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object, **kwargs: object) -> None:
         raise RuntimeError
 
-    body = {"email": "ivan@example.org", "password": told.secrets["password of the invited"]}
+    body: dict[str, Any] = {"email": "ivan@example.org", "password": told.secrets["password of the invited"]}
     with monkeypatch.context() as patch:
         patch.setattr("accounts.signin.authenticate", fail)
         told.post("auth/login/", status=500, **body)

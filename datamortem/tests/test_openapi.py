@@ -40,6 +40,7 @@ CHECKS: Final = (
     "response_headers_conformance",
     "response_schema_conformance",
     "unsupported_method",
+    "allow_header_conformance",
 )
 #: Ids that are put into most of the addresses; the others are made up.
 IDS: Final = (
@@ -64,7 +65,7 @@ def site(settings: Settings) -> Iterator[Application]:
         connections["default"] = shared  # requests come from a thread of their own
         for edge in edges:
             edge.disconnect(close_old_connections)
-        undone = transaction.atomic()
+        undone: Any = transaction.atomic()
         undone._from_testcase = True  # the site may ask for a transaction that is the outermost
         with undone:
             response = application(environ, start)
