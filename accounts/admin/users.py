@@ -68,16 +68,16 @@ class NewUserForm(UserCreationForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.fields.pop("usable_password", None)
         for name in ("password1", "password2"):
             self.fields[name].required = False
         self.fields["password2"].help_text = "Leave both empty to have a link mailed by which they set one."
 
-    def clean_password2(self) -> str:
-        """Return the repetition, which is there when the password is."""
-        given, repeated = self.cleaned_data.get("password1", ""), self.cleaned_data["password2"]
-        if bool(given) != bool(repeated):
-            raise forms.ValidationError("Enter the password twice, or not at all.")
-        return str(repeated)
+    def validate_passwords(self, *args: Any, **kwargs: Any) -> None:
+        """Check that the password was given twice, or not at all."""
+        self.cleaned_data["set_usable_password"] = False
+        if self.cleaned_data.get("password1") or self.cleaned_data.get("password2"):
+            super().validate_passwords(*args, **kwargs)
 
 
 class NewPasswordForm(AdminPasswordChangeForm):
