@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
@@ -64,17 +65,18 @@ def create(
     """
     facts = _checked({"email": email, "username": username, "full_name": full_name, "role": role})
     user = User(is_superuser=role == Role.SUPERADMIN, **facts)
-    with _recorded("user.created", by, user), transaction.atomic():
+    with _recorded("user.created", by, user):
         _check_gives(by, role)
-        _check_free(user, facts)
         if password is not None:
             passwords.check(password, user)
-        user.set_password(password)
-        _save(user)
-        details = {"username": user.username, "role": role, "password": "given" if password else "mailed"}
-        audit.record("user.created", by=by, target=user.email, details=details)
-        if password is None:
-            mail.post("reset_password", user.email, user.locale)
+        user.set_password(password)  # before the transaction: a hash takes its time
+        with transaction.atomic():
+            _check_free(user, facts)
+            _save(user)
+            details = {"username": user.username, "role": role, "password": "given" if password else "mailed"}
+            audit.record("user.created", by=by, target=user.email, details=details)
+            if password is None:
+                mail.post("reset_password", user.email, user.locale)
     return user
 
 
@@ -114,15 +116,17 @@ def set_password(*, user: User, password: str, by: User | None) -> None:
 
     Raises NotManaged and WeakPassword.
     """
-    with _recorded("password.set", by, user), transaction.atomic():
-        user = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+    with _recorded("password.set", by, user):
         check_manages(by, user)
         passwords.check(password, user)
-        user.set_password(password)
-        user.save(update_fields=["password"])
-        audit.record("password.set", by=by, target=user.email)
-        sessions.end_all(user, reason="password set by an administrator", by=by)
-        mail.post("password_changed", user.email, user.locale)
+        encoded = make_password(password)  # before the transaction: a hash takes its time
+        with transaction.atomic():
+            user = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+            check_manages(by, user)
+            User.objects.filter(pk=user.pk).update(password=encoded)
+            audit.record("password.set", by=by, target=user.email)
+            sessions.end_all(user, reason="password set by an administrator", by=by)
+            mail.post("password_changed", user.email, user.locale)
 
 
 def end_sessions(*, user: User, by: User | None) -> None:
