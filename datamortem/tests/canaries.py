@@ -199,6 +199,7 @@ def _use_pages(told: Story, phone: Phone) -> None:
     told.page(browser, "/account/second-factor/verify/", 302, code=code)
     form = {"old_password": third, "new_password": fourth}
     told.page(browser, "/account/password/", 302, **form)
+    told.secret("last cookie", browser.cookies["sessionid"].value, in_last_answer=True)
     assert User.objects.get(username="mallory").check_password(fourth)
 
 
