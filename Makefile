@@ -47,7 +47,7 @@ test-kill: $(VENV)/.installed-dev ## Kill workers and readers 200 times at rando
 	DATAMORTEM_KILLS=200 $(BIN)/pytest -n 0 cases/tests/test_kill.py $(ARGS)
 	DATAMORTEM_KILLS=200 .ci/with-postgres $(BIN)/pytest -n 0 cases/tests/test_kill.py $(ARGS)
 
-test-api: $(VENV)/.installed-dev ## Try some 5,000 requests made from the OpenAPI document (DATAMORTEM_CASES=…)
+test-api: $(VENV)/.installed-dev ## Try 5,000 requests made from the OpenAPI document, and the bounds of every value
 	DATAMORTEM_CASES=$${DATAMORTEM_CASES:-5000} $(BIN)/pytest -n 0 datamortem/tests/test_openapi.py $(ARGS)
 
 audit: $(VENV)/.installed-dev ## Known vulnerabilities of what is pinned; 2 where the package index cannot say
