@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final
 
 from drf_spectacular.extensions import OpenApiSerializerExtension
+from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.negotiation import DefaultContentNegotiation
@@ -57,11 +59,25 @@ class StrictShape(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
         return {**shape, "additionalProperties": False}
 
 
+@cache
+def _document() -> Any:
+    return SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]
+
+
+class Once(SchemaGenerator):
+    """Makes the document once in a process: it is the same for everybody, and takes half a second."""
+
+    def get_schema(self, request: Any = None, public: bool = False) -> Any:
+        """Return the document."""
+        return _document()
+
+
 class SchemaView(SpectacularAPIView):
     """OpenAPI 3, as YAML or JSON."""
 
     authentication_classes = ()
     content_negotiation_class = DefaultContentNegotiation
+    generator_class = Once
 
 
 class DocsView(SpectacularSwaggerSplitView):

@@ -245,9 +245,9 @@ def test_parameters_are_rendered_as_a_server_reads_them(scratch: Scratch) -> Non
 
 def test_a_migration_that_must_look_first_is_refused_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     loader = MigrationLoader(None)
-    (leaf,) = loader.graph.leaf_nodes("accounts")
+    (leaf,) = loader.graph.leaf_nodes("cases")
     last = loader.graph.nodes[leaf]
-    alters = migrations.AlterField("user", "email", models.CharField())
+    alters = migrations.AlterField("case", "note", models.CharField(default=""))
     monkeypatch.setattr(last, "operations", [alters], raising=False)
     monkeypatch.setattr(offline, "RevisionGraph", lambda: RevisionGraph(loader=loader))
     graph = RevisionGraph(loader=loader)
@@ -257,12 +257,12 @@ def test_a_migration_that_must_look_first_is_refused_whole(monkeypatch: pytest.M
         with pytest.raises(CannotWriteOffline, match=f"{last.name} looks at the live tables"):
             next(produced)
     else:
-        assert 'CREATE TABLE "new__users"' in "".join(produced)
+        assert 'CREATE TABLE "new__cases"' in "".join(produced)
 
 
 def test_an_irreversible_migration_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     loader = MigrationLoader(None)
-    (leaf,) = loader.graph.leaf_nodes("accounts")
+    (leaf,) = loader.graph.leaf_nodes("cases")
     monkeypatch.setattr(
         loader.graph.nodes[leaf], "operations", [migrations.RunSQL("SELECT 1")], raising=False
     )
