@@ -61,8 +61,8 @@ def _session(request: HttpRequest, user: User) -> AuthSession | None:
         session = sessions.begin(user, method=AuthSession.Method.BROWSER, second_factor=False)
         request.session[sessions.KEY] = str(session.pk)
         return session if sessions.is_good(session, user) else None
-    session = AuthSession.objects.filter(pk=uuid.UUID(held)).first()
-    if session is None or not sessions.is_good(session, user):
+    found = AuthSession.objects.filter(pk=uuid.UUID(held)).first()
+    if found is None or not sessions.is_good(found, user):
         return None
-    session.user = user
-    return session
+    found.user = user
+    return found
