@@ -72,7 +72,7 @@ class FlagsRoutes(StrictParameters, GenericViewSet[FeatureFlag]):
     @extend_schema(operation_id="flags_get")
     def retrieve(self, request: Request, key: str) -> Response:
         """Show a flag."""
-        flag = self.get_queryset().filter(key=key).first()
+        flag = self.get_queryset().filter(key=key).first() if key in flags.KNOWN else None
         if flag is None:
             raise Missing("There is no such flag.")
         return Response(FlagSerializer(flag).data)

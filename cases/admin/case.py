@@ -258,7 +258,8 @@ def _do(request: HttpRequest, case: Case, what: str, to: str = "") -> None:
     elif not may_write(by, case):
         perform(request, lambda: _not_allowed(case=case, by=by), "")
     elif what == "run-again":
-        evidence = get_object_or_404(Evidence, case=case, evidence_uid=to)
+        known = Evidence.objects.none() if "\x00" in to else Evidence.objects.filter(case=case)
+        evidence = get_object_or_404(known, evidence_uid=to)  # PostgreSQL refuses to look for a NUL
         done = f"{evidence.original_name or to}: another reading is queued."
         perform(request, lambda: services.run_again(evidence=evidence, by=by), done)
     elif what in ("cancel", "retry"):

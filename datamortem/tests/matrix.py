@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -17,6 +18,7 @@ from django.db import transaction
 from django.http import HttpResponseBase
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 from django.urls import URLPattern, URLResolver, get_resolver
+from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
 from datamortem.common.logs import JSONFormatter
@@ -123,6 +125,12 @@ def methods_of(view: Callable[..., Any]) -> set[str]:
     declaring = getattr(view, "cls", None) or getattr(view, "view_class", None)
     allowed = getattr(declaring, "http_method_names", ())
     return {m for m in METHODS if m.lower() in allowed and hasattr(declaring, m.lower())}
+
+
+@cache
+def openapi() -> Any:
+    """Return the OpenAPI document."""
+    return SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]
 
 
 def rule_of(route: str) -> Mapping[str, str] | None:

@@ -60,22 +60,23 @@ SCOPE: Final = "token_scope"
 ROLE: Final = "permission_denied"
 
 Answer = int | str
-_OUTSIDE: Final = dict.fromkeys(("stranger", "bound_token", "outside"), 404)
-_KNOWN: Final = dict.fromkeys(NOBODY, 401)
-_PROVEN: Final = {**_KNOWN, "unverified": ADDRESS, "no_factor": OTP, "not_shown": OTP}
-_INSIDE: Final = {**_PROVEN, **_OUTSIDE}
-_WRITERS: Final = {**_INSIDE, "viewer": ROLE, "reader": ROLE}
-_LEADS: Final = {**_WRITERS, "analyst": ROLE, "teammate": ROLE}
-_PERSON: Final = dict.fromkeys(TOKENS, NO_TOKENS)
-_FRESH: Final = {**_PERSON, "stale": STALE}
-_ORDINARY: Final = dict.fromkeys(
+Answers = dict[str, Answer]
+_OUTSIDE: Final[Answers] = dict.fromkeys(("stranger", "bound_token", "outside"), 404)
+_KNOWN: Final[Answers] = dict.fromkeys(NOBODY, 401)
+_PROVEN: Final[Answers] = {**_KNOWN, "unverified": ADDRESS, "no_factor": OTP, "not_shown": OTP}
+_INSIDE: Final[Answers] = {**_PROVEN, **_OUTSIDE}
+_WRITERS: Final[Answers] = {**_INSIDE, "viewer": ROLE, "reader": ROLE}
+_LEADS: Final[Answers] = {**_WRITERS, "analyst": ROLE, "teammate": ROLE}
+_PERSON: Final[Answers] = dict.fromkeys(TOKENS, NO_TOKENS)
+_FRESH: Final[Answers] = {**_PERSON, "stale": STALE}
+_ORDINARY: Final[Answers] = dict.fromkeys(
     ("stranger", "viewer", "reader", "analyst", "teammate", "lead", "browser"), ROLE
 )
-_ADMINS: Final = {**_ORDINARY, **dict.fromkeys(TOKENS, ROLE)}
-_AT_LOGIN: Final = dict.fromkeys((*NOBODY, *TOKENS, "unverified"), LOGIN)
-_ON_PAGES: Final = {**_AT_LOGIN, "no_factor": PROVE, "not_shown": PROVE}
+_ADMINS: Final[Answers] = {**_ORDINARY, **dict.fromkeys(TOKENS, ROLE)}
+_AT_LOGIN: Final[Answers] = dict.fromkeys((*NOBODY, *TOKENS, "unverified"), LOGIN)
+_ON_PAGES: Final[Answers] = {**_AT_LOGIN, "no_factor": PROVE, "not_shown": PROVE}
 _TO_STAFF: Final = ("stale", "admin", "superadmin")
-_STAFF: Final = {**_ON_PAGES, **dict.fromkeys(_ORDINARY, LOGIN), "outside": OUT}
+_STAFF: Final[Answers] = {**_ON_PAGES, **dict.fromkeys(_ORDINARY, LOGIN), "outside": OUT}
 
 # What a line may say ----------------------------------------------------------------------------
 
@@ -117,7 +118,7 @@ TOP_FRESH: Final = "superadmins in the admin, the second factor shown just now"
 DOOR: Final = "door of the admin"
 WAY_OUT: Final = "way out of the admin"
 
-_LEVELS: Final[dict[str, dict[str, Answer]]] = {
+_LEVELS: Final[dict[str, Answers]] = {
     PUBLIC: {},
     HALFWAY: {**_KNOWN, "unverified": ADDRESS},
     HALFWAY_PERSON: {**_KNOWN, "unverified": ADDRESS, **_PERSON},

@@ -10,11 +10,10 @@ from datetime import datetime
 from typing import Any, Final
 
 import pytest
-from drf_spectacular.generators import SchemaGenerator
 from pytest_django import Settings
 
 from datamortem.tests.asks import Ask, ask_of
-from datamortem.tests.matrix import Line, Shown, lines, send
+from datamortem.tests.matrix import Line, Shown, lines, openapi, send
 from datamortem.tests.policy import ACTORS, CASE, OK, PUBLIC, answer_for
 from datamortem.tests.stored import Row, everything
 from datamortem.tests.world import FOREIGN, World, make_world
@@ -96,7 +95,7 @@ def world(settings: Settings) -> World:
 
 def writing() -> Iterator[tuple[Line, set[str]]]:
     """Yield every line of the API that takes a body, and the fields that the OpenAPI document names."""
-    document = SchemaGenerator().get_schema(request=None, public=True)
+    document = openapi()
     shapes = document["components"]["schemas"]
     for line in lines(" api/v1/"):
         if line.method in ("POST", "PUT", "PATCH"):

@@ -8,14 +8,13 @@ from functools import partial
 from typing import Any, Final
 
 import pytest
-from drf_spectacular.generators import SchemaGenerator
 from pytest_django import Settings
 
 from cases import services
 from cases.models import Case
 from cases.tests.api.cast import person
 from datamortem.tests.asks import Ask, ask_of
-from datamortem.tests.matrix import Line, Shown, leaks, lines, send
+from datamortem.tests.matrix import Line, Shown, leaks, lines, openapi, send
 from datamortem.tests.policy import CASE, CASE_PAGE, EVIDENCE, OK, PUBLIC, answer_for
 from datamortem.tests.stored import everything
 from datamortem.tests.world import FOREIGN, MARK, OTHER, RESTRICTED, SECRETS, World, make_world
@@ -217,7 +216,7 @@ _QUESTIONS: Final = (
 
 def parameters_of() -> Iterator[tuple[Line, list[str]]]:
     """Yield every GET line of the API, and the parameters that the OpenAPI document names."""
-    paths = SchemaGenerator().get_schema(request=None, public=True)["paths"]
+    paths = openapi()["paths"]
     for line in lines("GET api/v1/"):
         documented = paths.get("/" + re.sub(r"<\w+:(\w+)>", r"{\1}", line.route), {}).get("get", {})
         queries = [each["name"] for each in documented.get("parameters", ()) if each["in"] == "query"]

@@ -141,10 +141,11 @@ def make_world() -> World:
         case = services.open_case(by=lead, case_id=case_id, title=SECRETS[MAIN])
         _staff(case, members, team)
     Case.objects.filter(case_id=CLOSED).update(status="closed", closed_at=timezone.now(), closed_by=lead)
-    flags.rows()  # which are made when somebody looks
     Case.objects.filter(case_id=RESTRICTED).update(restricted=True)
     world.ids |= {
         "key": "registration",
+        "accounts/featureflag": str(flags.rows()[0].pk),
+        "cases/analysismodule": str(services.modules()[0].pk),
         "newcomer_id": str(people["newcomer"].pk),
         "teammate_id": str(people["teammate"].pk),
         "free_team_id": str(Team.objects.create(name="free").pk),
