@@ -83,6 +83,7 @@ class SchemaView(SpectacularAPIView):
 class DocsView(SpectacularSwaggerSplitView):
     """The routes to read and to try."""
 
+    metadata_class = None  # what it would tell has no template
     authentication_classes = ()
     content_negotiation_class = DefaultContentNegotiation
 

@@ -25,6 +25,7 @@ class Ask:
     form: bool = False  # as a browser sends it
     file: bool = False  # with a file, as multipart
     ids: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
     answers: tuple[int, ...] = ()  # instead of any 2xx: state or page decide
     reveals: tuple[str, ...] = ()  # what somebody comes to see by this very act
 

@@ -226,7 +226,8 @@ def _request(world: World, actor: str, line: Line, asked: Ask, ids: Mapping[str,
     query = urlencode(filled(dict(asked.query), known))
     content, kind = _content(line.method, asked, known)
     path = address(line.route, known) + (f"?{query}" if query else "")
-    return {"method": line.method, "path": path, "data": content, "content_type": kind}
+    headers = dict(asked.headers)
+    return {"method": line.method, "path": path, "data": content, "content_type": kind, "headers": headers}
 
 
 def _content(method: str, asked: Ask, ids: Mapping[str, str]) -> tuple[bytes, str]:

@@ -16,6 +16,7 @@ NOBODY: Final = (
     "garbage",  # a token and a cookie that mean nothing
     "inactive",  # was a lead; the account is switched off
     "ended",  # a lead, by a sign-in that was ended
+    "expired",  # a lead, by a sign-in past its time
     "outdated",  # a lead, by a sign-in from before the token epoch was raised
     "expired_token",  # the lead, by an API token past its time
     "revoked_token",  # the lead, by an API token that was revoked

@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from pytest_django import Settings
+from rest_framework.authentication import SessionAuthentication
 from rest_framework.exceptions import NotFound, PermissionDenied
 from rest_framework.response import Response
 
@@ -37,7 +38,7 @@ from cases.models.case import CaseQuerySet
 from datamortem.administration import Site
 from datamortem.tests import test_permission_fields as fields
 from datamortem.tests import test_permission_swaps as swaps
-from datamortem.tests.matrix import findings, lines
+from datamortem.tests.matrix import findings, lines, send
 from datamortem.tests.policy import CASE, EVENT, EVIDENCE
 from datamortem.tests.world import World, make_world
 
@@ -87,6 +88,18 @@ def reached(actor: str, only: str) -> Check:
 def led_out(actor: str, only: str) -> Check:
     """Return the check of the parameters of some lists."""
     return lambda world: swaps.led_out(world, actor, only)
+
+
+def not_refused(actor: str, text: str, user: str = "") -> Check:
+    """Return the check of what is refused for whom it is about, or because another site sent it."""
+
+    def check(world: World) -> list[str]:
+        (line,) = (line for line in lines(text) if str(line) == text)
+        ids = {"user_id": world.ids[user]} if user else {}
+        shown = send(world, actor, line, ids=ids, forged=not user)
+        return [] if shown.status == 403 else [f"{line}: {shown.status}"]
+
+    return check
 
 
 def taken(text: str, actor: str) -> Check:
@@ -277,6 +290,7 @@ MUTANTS: Final[dict[str, tuple[Any, str, Any, Check]]] = {
     ),
     "an ended sign-in goes on": (sessions, "is_good", _good("revoked"), walk(_ME, "ended")),
     "a sign-in outlives its epoch": (sessions, "is_good", _good("epoch"), walk(_ME, "outdated")),
+    "a sign-in does not expire": (sessions, "is_good", _good(), walk(_ME, "expired")),
     "API tokens do not expire": (ApiTokenQuerySet, "live", _live_without_end, walk(_ME, "expired_token")),
     "API tokens are not revoked": (
         ApiTokenQuerySet, "live", _live_though_revoked, walk(_ME, "revoked_token"),
@@ -288,6 +302,12 @@ MUTANTS: Final[dict[str, tuple[Any, str, Any, Check]]] = {
     ),
     "everybody administers": (
         Administers, "has_permission", _yes, walk("PATCH api/v1/users/<int:user_id>/", "lead"),
+    ),
+    "admins decide on superadmins": (
+        policy, "manages", _yes, not_refused("admin", "PATCH api/v1/users/<int:user_id>/", "superadmin_id"),
+    ),
+    "no CSRF token is asked for": (
+        SessionAuthentication, "enforce_csrf", _nothing, not_refused("browser", f"PATCH {CASE}"),
     ),
     "a page of any case": (
         views, "_case",

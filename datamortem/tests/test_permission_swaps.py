@@ -190,6 +190,21 @@ def test_the_sign_in_of_somebody_else_is_not_ended_by_its_refresh_token(world: W
     assert after == [before]
 
 
+def test_an_answer_that_was_kept_for_somebody_is_given_to_nobody_else(world: World) -> None:
+    line = next(line for line in lines() if str(line) == "POST api/v1/cases/")
+    asked = Ask({"title": SECRETS[OTHER]}, headers={"Idempotency-Key": "one-key"})
+    seen: dict[str, Shown] = {}
+
+    def again(_: Shown) -> None:
+        seen.update({actor: send(world, actor, line, asked) for actor in ("lead", "stranger", "admin")})
+
+    first = send(world, "lead", line, asked, then=again)
+    assert first.status == 201
+    assert seen["lead"].body == first.body
+    for actor in ("stranger", "admin"):
+        assert (seen[actor].status, seen[actor].body == first.body) == (201, False)
+
+
 #: What stands for a thing of others in a query, by the name of the parameter.
 ELSEWHERE: Final = {"case": "case_id", "evidence": "evidence_uid", "cursor": "cursor"}
 #: What is no parameter anywhere, and would widen a list if it were one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -10,10 +11,12 @@ from django.http import HttpResponse
 from django.urls import URLResolver, get_resolver, path
 from pytest_django import Settings
 
+from datamortem.tests.asks import ask_of
 from datamortem.tests.matrix import (
     METHODS,
     Line,
     findings,
+    leaks,
     lines,
     routes,
     rule_of,
@@ -89,6 +92,33 @@ def test_a_method_that_no_line_names_is_refused_to_those_who_may_use_the_others(
 
 def _may_all(actor: str, methods: Mapping[str, str]) -> bool:
     return all(answer_for(actor, level, method) == OK for method, level in methods.items())
+
+
+def test_head_and_options_tell_no_more_than_get(world: World) -> None:
+    wrong = []
+    for line in lines("GET api/v1/"):
+        for actor in ("anonymous", "stranger", "bound_token", "no_factor"):
+            got = send(world, actor, line).status
+            for method in ("HEAD", "OPTIONS"):
+                shown = send(world, actor, replace(line, method=method), ask_of("GET", line.route))
+                guarded = got >= 400 and (actor == "anonymous" or "case_id" in line.parameters)
+                if (guarded and shown.status != got) or leaks(shown, actor) or shown.status >= 500:
+                    wrong.append(f"{method} {line.route} as {actor}: {shown.status}, and GET {got}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("whom", ["superadmin_id", "own_id"])
+def test_admins_decide_neither_on_superadmins_nor_on_what_they_are_themselves(
+    world: World, whom: str
+) -> None:
+    wrong = []
+    ids = {"user_id": world.ids_of("admin")[whom]}
+    for line in lines("api/v1/users/<int:user_id>/"):
+        if line.method != "GET" and not line.route.endswith("sessions/"):
+            shown = send(world, "admin", line, ids=ids)
+            if shown.status != 403:
+                wrong.append(f"{line}: {shown.status}")
+    assert wrong == []
 
 
 def test_a_browser_without_the_token_of_its_form_changes_nothing(world: World) -> None:

@@ -122,12 +122,14 @@ class World:
 def make_world() -> World:
     """Return a new world."""
     people = {name: person(name, role=_ADMINS.get(name, Role.ANALYST)) for name in (
-        "lead", "stranger", "reader", "analyst", "teammate", "inactive", "ended", "outdated",
+        "lead", "stranger", "reader", "analyst", "teammate", "inactive", "ended", "expired", "outdated",
         "unverified", "not_shown", "newcomer", *_ADMINS,
     )}  # fmt: skip
     people["viewer"] = person("viewer", role=Role.VIEWER)
     lead, somebody, keeper = people["lead"], person("somebody"), person("keeper")
-    members = [(people[name], CaseRole.LEAD) for name in ("viewer", "inactive", "ended", "outdated")]
+    members = [
+        (people[name], CaseRole.LEAD) for name in ("viewer", "inactive", "ended", "expired", "outdated")
+    ]
     members += [(people[name], CaseRole.ANALYST) for name in ("unverified", "not_shown", "analyst")]
     members.append((people["reader"], CaseRole.READER))
     team = _team(SECRETS[MAIN], [people["teammate"]])
@@ -146,6 +148,7 @@ def make_world() -> World:
         "key": "registration",
         "accounts/featureflag": str(flags.rows()[0].pk),
         "cases/analysismodule": str(services.modules()[0].pk),
+        "superadmin_id": str(people["superadmin"].pk),
         "newcomer_id": str(people["newcomer"].pk),
         "teammate_id": str(people["teammate"].pk),
         "free_team_id": str(Team.objects.create(name="free").pk),
@@ -324,5 +327,6 @@ def _end(people: Mapping[str, User]) -> None:
     long_ago = timezone.now() - 2 * FRESH
     AuthSession.objects.filter(user=people["stale"], otp_time__isnull=False).update(otp_time=long_ago)
     AuthSession.objects.filter(user=people["ended"]).update(revoked_at=timezone.now())
+    AuthSession.objects.filter(user=people["expired"]).update(expires_at=timezone.now())
     User.objects.filter(username="outdated").update(token_epoch=7)
     User.objects.filter(username="inactive").update(is_active=False)
