@@ -247,7 +247,7 @@ def test_a_migration_that_must_look_first_is_refused_whole(monkeypatch: pytest.M
     loader = MigrationLoader(None)
     (leaf,) = loader.graph.leaf_nodes("cases")
     last = loader.graph.nodes[leaf]
-    alters = migrations.AlterField("case", "note", models.CharField(default=""))
+    alters = migrations.AlterField("case", "hedgedoc_slug", models.CharField(null=True))
     monkeypatch.setattr(last, "operations", [alters], raising=False)
     monkeypatch.setattr(offline, "RevisionGraph", lambda: RevisionGraph(loader=loader))
     graph = RevisionGraph(loader=loader)
