@@ -154,13 +154,18 @@ def without_a_line(resolver: URLResolver) -> list[str]:
 
 def lines(only: str = "") -> list[Line]:
     """Return all lines whose text holds `only`; those that end things in the index come last."""
+    return [line for line in _all_lines() if only in str(line)]
+
+
+@cache
+def _all_lines() -> tuple[Line, ...]:
     found = [
         Line(method, route, level, getattr(getattr(view, "cls", None), "authentication_classes", None) != ())
         for route, view in routes(get_resolver())
         for method, level in (rule_of(route) or {}).items()
     ]
-    chosen = {str(line): line for line in found if only in str(line)}
-    return sorted(chosen.values(), key=lambda line: line.method == "DELETE")
+    once = {str(line): line for line in found}
+    return tuple(sorted(once.values(), key=lambda line: line.method == "DELETE"))
 
 
 def address(route: str, ids: Mapping[str, str]) -> str:

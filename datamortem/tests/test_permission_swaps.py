@@ -37,7 +37,7 @@ _CHANGES: Final = re.compile(r'"took_ms":\d+|"(?:next|previous)(?:_cursor)?":"[^
 @pytest.fixture
 def world(settings: Settings) -> World:
     settings.REGISTRATION = "open"
-    return make_world()
+    return make_world(("stranger", "lead", "bound_token", "admin", "superadmin", "outside"))
 
 
 def comparable(shown: Shown, *said: str) -> tuple[int, str]:

@@ -119,8 +119,8 @@ class World:
         return {**self.ids, **case, **self.own[actor], "code": code}
 
 
-def make_world() -> World:
-    """Return a new world."""
+def make_world(actors: Iterable[str] = ACTORS) -> World:
+    """Return a new world, in which these actors ask."""
     people = {name: person(name, role=_ADMINS.get(name, Role.ANALYST)) for name in (
         "lead", "stranger", "reader", "analyst", "teammate", "inactive", "ended", "expired", "outdated",
         "unverified", "not_shown", "newcomer", *_ADMINS,
@@ -158,7 +158,7 @@ def make_world() -> World:
     }
     world.foreign |= _account(somebody, ACCOUNT)
     _prove(people)
-    for actor in ACTORS:
+    for actor in actors:
         user = people.get(actor, people["admin"] if actor == "outside" else lead)
         world.own[actor] = _account(user, f"spare of {actor}")
         world.keys[actor] = _keys(actor, user)
