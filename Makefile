@@ -34,10 +34,10 @@ demo: $(VENV)/.installed ## Set up everything and show the main job on a fiction
 	@$(BIN)/python manage.py demo
 
 test: $(VENV)/.installed-dev ## Set up everything and pass the tests on the embedded default
-	$(BIN)/pytest -n 2 $(ARGS)
+	$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
 test-services: $(VENV)/.installed-dev ## The same tests on PostgreSQL, started by this target
-	.ci/with-postgres $(BIN)/pytest -n 2 $(ARGS)
+	.ci/with-postgres $(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
 test-schema: $(VENV)/.installed-dev ## The long tests of the schema's history, on both databases; ten million rows (6 GB)
 	$(BIN)/pytest -n 2 -m schema $(ARGS)

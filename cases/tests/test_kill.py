@@ -1,6 +1,6 @@
 """kill -9 at any moment, of whatever: exactly once in effect, with exact counts.
 
-DATAMORTEM_KILLS sets how many are killed; without it up to 15, as many as 30 seconds allow.
+DATAMORTEM_KILLS sets how many are killed; without it up to 8, as many as 15 seconds allow.
 `make test-kill` kills 200.
 """
 
@@ -25,8 +25,8 @@ from cases.tests.worker_process import children, running, start, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hostile_parsers")]
 
-KILLS = int(os.environ.get("DATAMORTEM_KILLS", "15"))
-SECONDS = 86_400 if "DATAMORTEM_KILLS" in os.environ else 30
+KILLS = int(os.environ.get("DATAMORTEM_KILLS", "8"))
+SECONDS = 86_400 if "DATAMORTEM_KILLS" in os.environ else 15
 ATTEMPTS = 1000
 EVENTS = 3000
 
