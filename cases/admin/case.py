@@ -27,7 +27,7 @@ from cases.models import Case, CaseStatus, Evidence, Severity, TaskRun
 from cases.overview import with_figures
 from cases.permissions import may_guard, may_manage, may_write
 from cases.visible import visible
-from datamortem.common.errors import DomainError, Forbidden
+from datamortem.common.errors import Forbidden
 
 _SEVERITY_COLOURS: Final = {"low": "info", "medium": "warning", "high": "danger", "critical": "danger"}
 _STATUS_COLOURS: Final = {CaseStatus.OPEN.value: "success", CaseStatus.CLOSED.value: "primary"}
@@ -105,23 +105,6 @@ class CaseAdmin(ScopedAdmin):
         """Let the service change and record it."""
         case = Case.objects.get(pk=obj.pk)
         services.update_case(case=case, by=request.user, **form.facts())  # type: ignore[arg-type]
-
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """Show the case; what a service refuses is told on the same page."""
-        try:
-            return super().changeform_view(request, object_id, form_url, extra_context)  # type: ignore[no-any-return]
-        except DomainError as refusal:
-            if request.method != "POST":
-                raise
-            message = refusal
-        perform(request, _refuse(message), "")
-        return HttpResponseRedirect(request.path)
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
@@ -225,13 +208,6 @@ class CaseAdmin(ScopedAdmin):
         """Tell for each whether its record is intact."""
         for case in chosen:
             tell_check(request, case.case_id)
-
-
-def _refuse(refusal: DomainError) -> Callable[[], None]:
-    def raise_it() -> None:
-        raise refusal
-
-    return raise_it
 
 
 def _rights(request: HttpRequest, case: Case) -> dict[str, bool]:

@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.db.models import Count, Model, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
@@ -16,9 +16,9 @@ from accounts import policy
 from accounts.models import Team, User
 from accounts.people import active_user
 from cases import services
-from cases.admin.base import ReadOnlyAdmin, perform, shown_time
+from cases.admin.base import ReadOnlyAdmin, shown_time
 from cases.visible import visible
-from datamortem.common.errors import DomainError, Invalid
+from datamortem.common.errors import Invalid
 
 
 class TeamForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -112,21 +112,6 @@ class TeamAdmin(ReadOnlyAdmin):
         """End the team; the page before this one was the confirmation."""
         services.delete_team(team=obj, by=request.user, confirm=obj.name)  # type: ignore[arg-type]
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """Show the form and take it; what a service refuses is told on the same page."""
-        try:
-            return super().changeform_view(request, object_id, form_url, extra_context)  # type: ignore[no-any-return]
-        except DomainError as error:
-            refusal = error
-        perform(request, lambda: _refuse(refusal), "")
-        return HttpResponseRedirect(request.path)
-
     @display(description="Name", ordering="name")
     def shown_name(self, team: Team) -> SafeString:
         """Return the name, nothing hidden."""
@@ -146,7 +131,3 @@ class TeamAdmin(ReadOnlyAdmin):
     def since(self, team: Team) -> SafeString:
         """Return when it was made."""
         return shown_time(team.created_at)
-
-
-def _refuse(refusal: DomainError) -> None:
-    raise refusal
