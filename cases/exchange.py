@@ -30,8 +30,7 @@ class Job:
     path: str
     sha256: str
     name: str
-    search_url: str
-    index_root: str
+    index: dict[str, Any]  # the fields of `index.connect.Address`
     work: str
     module: str = ""
     disabled: list[str] = field(default_factory=list)

@@ -6,12 +6,14 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 
 from cases import store
+from cases.engines import address
 from cases.exchange import Job
 from cases.index import text
 from cases.index.document import parse_time
@@ -101,8 +103,7 @@ def _common(evidence: Evidence, held: Claim, work: Path) -> dict[str, Any]:
         "case_id": evidence.case_id,
         "evidence_uid": evidence.evidence_uid,
         "run": held.name,
-        "search_url": settings.SEARCH_URL,
-        "index_root": str(settings.INDEX_ROOT),
+        "index": asdict(address()),
         "work": str(work),
         # Not a setting of the environment: tests alone put hostile parsers here.
         "parsers": getattr(settings, "PARSERS_MODULE", "cases.parsers"),

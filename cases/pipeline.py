@@ -15,7 +15,7 @@ from typing import BinaryIO, Final, Protocol
 
 from cases.exchange import REJECTS, Counts, Job, Reading, reject_line
 from cases.index import text
-from cases.index.connect import connect
+from cases.index.connect import Address, connect
 from cases.index.document import Document, Origin, make_document
 from cases.index.engine import ShardWriter
 from cases.parsers.base import Context, Parser, Source
@@ -55,7 +55,7 @@ def run(
     Raises ParseError when nothing could be read at all.
     """
     _verify(job)
-    engine = connect(job.search_url, Path(job.index_root))
+    engine = connect(Address(**job.index))
     with (
         engine.writer(case_id=job.case_id, shard=job.evidence_uid, run=job.run, append=job.append) as writer,
         (Path(job.work) / REJECTS).open("xb") as rejects,

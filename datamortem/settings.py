@@ -219,7 +219,12 @@ PG_BIN = env.str("PG_BIN", default="")
 # Evidence, index, work --------------------------------------------------------------------------
 
 EVIDENCE_ROOT = _folder("EVIDENCE_URL", default=HOME / "evidence")
-SEARCH_URL = _chosen("SEARCH_URL", "embedded:", ("embedded",))
+SEARCH_URL = _chosen("SEARCH_URL", "embedded:", ("embedded", "http", "https"))
+#: For a search server: a file of certificates to trust, a key instead of user and password, and how
+#: many shards a new index of a case has.
+SEARCH_CA = env.str("SEARCH_CA", default="")
+SEARCH_API_KEY = env.str("SEARCH_API_KEY", default="")
+SEARCH_SHARDS = _at_least("SEARCH_SHARDS", 1, default=1)
 TASKS = _chosen("TASKS", "builtin", ("builtin",))
 INDEX_ROOT = HOME / "index"
 WORK_ROOT = HOME / "work"

@@ -48,7 +48,9 @@ class EmbeddedEngine:
         self._pictures = Pictures(root)
         self._verdicts = Verdicts()
 
-    def writer(self, *, case_id: str, shard: str, run: str, append: bool = False) -> EmbeddedWriter:
+    def writer(
+        self, *, case_id: str, shard: str, run: str, append: bool = False, part: int = 0
+    ) -> EmbeddedWriter:
         """Open a writer."""
         held = self._pictures.of_shard(case_id, shard) if append else []
         case = CaseDirectory(self._root, case_id)
@@ -126,6 +128,13 @@ class EmbeddedEngine:
         """Remove everything of a case."""
         with _changing():
             CaseDirectory(self._root, case_id).drop()
+
+    def erase(self, *, case_id: str, shard: str = "") -> bool:
+        """Say whether deleted text has left the disk: with the files, at once."""
+        return True
+
+    def renew(self, *, case_id: str) -> None:
+        """Nothing to do: every run is built aside."""
 
     def sweep(self, *, case_id: str, keep: Iterable[str]) -> list[str]:
         """Remove what does not belong; return what was removed."""

@@ -117,6 +117,7 @@ class EmbeddedWriter:
         self, case: CaseDirectory, *, shard: str, run: str, held: Sequence[Any] = (), append: bool = False
     ) -> None:
         self.written = Written()
+        self.retries = 0
         self._case, self._shard, self._append = case, shard, append
         self._held = held
         self._run = case.new_run(shard, run)

@@ -108,6 +108,9 @@ class ShardWriter(Protocol):
 
     written: Written
 
+    #: How often a batch had to be sent again, for the statistics of the run.
+    retries: int
+
     def add(self, documents: Sequence[Document]) -> None:
         """Take a batch. An id that was already added counts as duplicate and is not added again."""
 
@@ -133,10 +136,20 @@ class ShardWriter(Protocol):
 class Engine(Protocol):
     """Writes, searches and deletes the events of cases."""
 
-    def writer(self, *, case_id: str, shard: str, run: str, append: bool = False) -> ShardWriter:
+    def writer(
+        self, *, case_id: str, shard: str, run: str, append: bool = False, part: int = 0
+    ) -> ShardWriter:
         """Open a writer; `run` names the attempt and is unique among attempts.
 
-        What earlier attempts left unpublished in this shard is removed.
+        Several processes may write one run, each under a `part` of its own (from 0) and with ids
+        that no other part has. What earlier attempts left unpublished in this shard is removed.
+        """
+
+    def publish(self, *, case_id: str, shard: str, run: str, append: bool = False) -> None:
+        """Make what all writers of a run have sealed visible at once, as `ShardWriter.publish` does.
+
+        May be called by any process, and again after a call whose answer was lost.
+        Raises IndexUnavailable.
         """
 
     def search(
@@ -184,13 +197,26 @@ class Engine(Protocol):
         """Return the number of events of every shard of a case."""
 
     def delete(self, *, case_id: str, shard: str) -> None:
-        """Remove a shard and its text from the disk. Idempotent."""
+        """Take a shard out of sight for good. Idempotent. Its text may be on the disk until `erase`."""
 
     def drop(self, *, case_id: str) -> None:
-        """Remove everything of a case. Idempotent."""
+        """Take everything of a case out of sight for good. Idempotent."""
+
+    def erase(self, *, case_id: str, shard: str = "") -> bool:
+        """Go on removing the text of what was deleted; say whether it has left the disk.
+
+        A shard, or all of a case. Takes seconds at most; False: call again later.
+        Raises IndexUnavailable.
+        """
+
+    def renew(self, *, case_id: str) -> None:
+        """Have whatever is written to the case from now on built aside, in the present format.
+
+        Shards move over one by one as they are published; readers see each exactly once.
+        """
 
     def sweep(self, *, case_id: str, keep: Iterable[str]) -> list[str]:
         """Remove shards not in `keep` and what crashed attempts left; return what was removed."""
 
     def health(self) -> Health:
-        """Look whether the engine answers; never raises."""
+        """Look whether the engine answers; never raises. `facts` has engine, version, disk and the like."""

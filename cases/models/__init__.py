@@ -1,6 +1,14 @@
 """The facts of a case, one aggregate a file."""
 
 from cases.models.analysis import AnalysisModule, RejectedRecord, RunStatus, TaskRun, TaskRunQuerySet
+from cases.models.annotation import (
+    Annotation,
+    AnnotationBatch,
+    AnnotationQuerySet,
+    AnnotationTag,
+    SavedSearch,
+    SavedSearchQuerySet,
+)
 from cases.models.case import (
     Case,
     CaseInvitation,
@@ -14,9 +22,14 @@ from cases.models.case import (
 from cases.models.custody import CustodyEntry, CustodyQuerySet
 from cases.models.event import Event, EventQuerySet
 from cases.models.evidence import Evidence, EvidenceQuerySet
+from cases.models.index import Erasure, Installation
 
 __all__ = [
     "AnalysisModule",
+    "Annotation",
+    "AnnotationBatch",
+    "AnnotationQuerySet",
+    "AnnotationTag",
     "Case",
     "CaseInvitation",
     "CaseMember",
@@ -26,12 +39,16 @@ __all__ = [
     "CaseTeam",
     "CustodyEntry",
     "CustodyQuerySet",
+    "Erasure",
     "Event",
     "EventQuerySet",
     "Evidence",
     "EvidenceQuerySet",
+    "Installation",
     "RejectedRecord",
     "RunStatus",
+    "SavedSearch",
+    "SavedSearchQuerySet",
     "Severity",
     "TaskRun",
     "TaskRunQuerySet",

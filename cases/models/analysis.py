@@ -101,6 +101,7 @@ class TaskRun(models.Model):
     duplicate = models.BigIntegerField(default=0, db_default=0)
     rejected = models.BigIntegerField(default=0, db_default=0)
     undated = models.BigIntegerField(default=0, db_default=0)
+    index_retries = models.BigIntegerField(default=0, db_default=0)
     cancel_requested = models.BooleanField(default=False, db_default=False)
     idempotency_key = models.CharField(max_length=255, null=True, blank=True, unique=True)
     parser = models.CharField(max_length=64, blank=True, default="", db_default="")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 from django.db import models
+from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import User
@@ -52,6 +53,13 @@ class Event(models.Model):
         ordering = ["pk"]
         constraints = [
             models.UniqueConstraint(fields=["case", "event_id"], name="an_event_once_in_a_case"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["case", "id"],
+                condition=Q(indexed_at=None, event_id__isnull=False),
+                name="events_that_wait_for_the_index",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -145,8 +145,7 @@ def _job(work: Path, content: Path, **facts: object) -> Job:
         "path": str(content),
         "sha256": hash_file(content),
         "name": content.name,
-        "search_url": "embedded:",
-        "index_root": str(work / "index"),
+        "index": {"url": "embedded:", "root": str(work / "index")},
         "work": str(work),
         "parsers": "cases.tests.hostile",
         "memory": 1024**3,
@@ -177,7 +176,7 @@ class TestCage:
     """The process around a parser."""
 
     def test_nothing_is_visible_before_it_is_told_to_publish(self, job: Job, settings) -> None:
-        settings.INDEX_ROOT = Path(job.index_root)
+        settings.INDEX_ROOT = Path(job.index["root"])
         with Child(job) as child:
             counts = _until_sealed(child)["counts"]
             assert isinstance(counts, dict)
@@ -187,7 +186,7 @@ class TestCage:
         assert engine().shards(case_id="case") == {"ev-1": 10}
 
     def test_leaving_without_publishing_leaves_nothing_visible(self, job: Job, settings) -> None:
-        settings.INDEX_ROOT = Path(job.index_root)
+        settings.INDEX_ROOT = Path(job.index["root"])
         with Child(job) as child:
             _until_sealed(child)
         assert engine().shards(case_id="case") == {}
@@ -244,7 +243,7 @@ class TestCage:
         def read(number: int) -> None:
             work = tmp_path / str(number)
             work.mkdir()
-            one = _job(work, Path(job.path), evidence_uid=f"ev-{number}", index_root=job.index_root)
+            one = _job(work, Path(job.path), evidence_uid=f"ev-{number}", index=job.index)
             with Child(one) as child:
                 found.append(_until_sealed(child)["counts"])
                 child.publish()

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import uuid
+from pathlib import Path
 from typing import Any
 
+from cases.index.connect import Address, connect
 from cases.index.document import Document
 from cases.index.engine import Engine
 from cases.index.tree import Everything, Node
 from cases.tests.index.odd import START
 
+#: A real search server to test on besides, where one is named (`make test-services` starts one).
+SERVER = os.environ.get("TEST_SEARCH_URL", "")
 #: The search URLs that the contract is tested on.
-ENGINES = ["embedded:"]
+ENGINES = ["embedded:", *filter(None, [SERVER])]
 ALL = Everything()
 DAY = 86_400_000_000
+
+
+def an_engine(url: str, root: Path) -> Engine:
+    """Return an engine with nothing in it: its directory, or its names on the server, are its own."""
+    return connect(Address(url, root=str(root), namespace=uuid.uuid4().hex))
 
 
 def event(number: int, timestamp: int | None = START, **facts: Any) -> Document:

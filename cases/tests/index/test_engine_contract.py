@@ -7,17 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from cases.index.connect import connect
 from cases.index.engine import POSTED, Engine
 from cases.index.query import parse
 from cases.index.tree import Annotated, Words
-from cases.tests.index.engines import ALL, ENGINES, connect_like, event, fill, found
+from cases.tests.index.engines import ALL, ENGINES, an_engine, connect_like, event, fill, found
 from cases.tests.index.odd import START
 
 
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
-    return connect(request.param, tmp_path / "index")
+    return an_engine(request.param, tmp_path / "index")
 
 
 class TestWriting:

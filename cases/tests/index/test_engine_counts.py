@@ -8,18 +8,17 @@ from typing import Any
 
 import pytest
 
-from cases.index.connect import connect
 from cases.index.engine import Engine, FieldInfo
 from cases.index.query import parse
 from cases.index.text import value_text
 from cases.records import EPOCH, MICROSECOND
-from cases.tests.index.engines import ALL, DAY, ENGINES, event, fill, found
+from cases.tests.index.engines import ALL, DAY, ENGINES, an_engine, event, fill, found
 from cases.tests.index.odd import START
 
 
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Engine:
-    return connect(request.param, tmp_path / "index")
+    return an_engine(request.param, tmp_path / "index")
 
 
 def instant(text: str) -> int:

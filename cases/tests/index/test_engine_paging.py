@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from cases.index.connect import connect
 from cases.index.document import Document
 from cases.index.engine import Cursor, Engine, InvalidCursor
 from cases.index.tree import Node
 from cases.records import FIRST_INSTANT, LAST_INSTANT
-from cases.tests.index.engines import ALL, DAY, ENGINES, event, fill
+from cases.tests.index.engines import ALL, DAY, ENGINES, an_engine, event, fill
 from cases.tests.index.odd import START
 
 
@@ -45,7 +44,7 @@ def engine(
     tmp_path_factory: pytest.TempPathFactory,
     documents: list[Document],
 ) -> Engine:
-    engine = connect(request.param, tmp_path_factory.mktemp("paging"))
+    engine = an_engine(request.param, tmp_path_factory.mktemp("paging"))
     for shard in range(3):
         fill(engine, documents[shard::3], shard=f"ev-{shard}")
     return engine
@@ -132,7 +131,7 @@ def test_an_edited_cursor_is_refused(engine: Engine, cursor: Cursor) -> None:
 def test_pages_over_years_with_few_and_many_events_a_day_lose_none(
     tmp_path: Path, name: str, descending: bool
 ) -> None:
-    engine = connect(name, tmp_path / "index")
+    engine = an_engine(name, tmp_path / "index")
     busy = [event(number, START + number % 7 * DAY // 3 + number) for number in range(600)]
     sparse = [event(1000 + number, START - 5000 * DAY + number * 97 * DAY) for number in range(120)]
     ties = [event(2000 + number, START + DAY) for number in range(60)]

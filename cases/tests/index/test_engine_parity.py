@@ -7,14 +7,13 @@ from collections import Counter
 
 import pytest
 
-from cases.index.connect import connect
 from cases.index.document import Document
 from cases.index.engine import Engine
 from cases.index.matching import compile_test, field_values
 from cases.index.query import parse
 from cases.index.text import value_text
 from cases.index.tree import Field, Node
-from cases.tests.index.engines import ENGINES
+from cases.tests.index.engines import ENGINES, an_engine
 from cases.tests.index.odd import Questions, documents
 
 CASE = "case"
@@ -114,7 +113,7 @@ def filled(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Engine, list[Document]]:
     """An engine with odd documents in three shards, and a case beside that must never show."""
-    engine = connect(request.param, tmp_path_factory.mktemp("index"))
+    engine = an_engine(request.param, tmp_path_factory.mktemp("index"))
     held: list[Document] = []
     for number in range(3):
         batch = documents(number, 90, evidence=f"ev-{number}")

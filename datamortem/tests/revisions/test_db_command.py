@@ -227,18 +227,18 @@ def test_what_depends_on_a_way_back_is_listed_apart(newest: Scratch) -> None:
 
 
 def test_a_migration_that_fails_is_rolled_back_and_what_to_do_is_said(newest: Scratch) -> None:
-    db(newest, "downgrade", "-1")
+    db(newest, "downgrade", "-2")
     before = standing(newest)
-    execute(newest, "CREATE TABLE teams (id integer)")  # what the newest revision makes
+    execute(newest, "CREATE TABLE annotations (id integer)")  # what the revision before the newest makes
     with pytest.raises(CommandError) as failed:
         db(newest, "upgrade")
     told = str(failed.value)
-    assert "accounts.0005_200213d9897a_access failed: " in told
+    assert "cases.0012_ef03a3ed9815_annotations failed: " in told
     assert "It was rolled back." in told
     assert f"The database stands at {', '.join(before)}." in told
     assert "run the same command again" in told
     assert standing(newest) == before
-    execute(newest, "DROP TABLE teams")
+    execute(newest, "DROP TABLE annotations")
     db(newest, "upgrade")
     assert standing(newest) == {HEAD}
 
