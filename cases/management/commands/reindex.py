@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from cases import custody, services, tasks
 from cases.engines import engine
+from cases.index.engine import IndexUnavailable
 from cases.models import Case, Evidence, RunStatus, TaskRun
 from datamortem.common.operators import operator
 
@@ -33,13 +34,17 @@ class Command(BaseCommand):
         if not 1 <= jobs <= 64:
             raise CommandError("--jobs: expected a number from 1 to 64.")
         found = Case.objects.order_by("pk") if options["all"] else [_case(case_id) for case_id in cases]
-        with custody.acting_as(operator()):
-            failed = sum(self._rebuild(case, jobs) for case in found)
+        try:
+            with custody.acting_as(operator()):
+                failed = sum(self._rebuild(case, jobs) for case in found)
+        except IndexUnavailable as error:
+            raise CommandError(f"The index does not answer; what was there is still there. {error}") from error
         if failed:
             raise CommandError(f"{failed} runs failed; the events of before are still there.")
 
     def _rebuild(self, case: Case, jobs: int) -> int:
         """Rebuild one case and return how many of its runs failed."""
+        engine().renew(case_id=case.case_id)
         queued = services.queue_rebuild(case=case, by=None)
         ended = _see_through([run.pk for run in queued], jobs)
         failed = [run for run in ended if run.status != RunStatus.SUCCEEDED]
