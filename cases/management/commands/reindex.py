@@ -38,7 +38,7 @@ class Command(BaseCommand):
             with custody.acting_as(operator()):
                 failed = sum(self._rebuild(case, jobs) for case in found)
         except IndexUnavailable as error:
-            raise CommandError(f"The index does not answer; what was there is still there. {error}") from error
+            raise CommandError(f"The index does not answer; what was there stays. {error}") from error
         if failed:
             raise CommandError(f"{failed} runs failed; the events of before are still there.")
 
