@@ -26,7 +26,7 @@ from benchmarks.events import DAY, END, SHARD, documents, evidence
 from benchmarks.installation import home, memory, peak_memory
 from benchmarks.prototype import Prototype, between, every, holding, phrase, term
 from cases.index.embedded import EmbeddedEngine
-from cases.index.embedded_store import CaseDirectory, Manifest, file_facts
+from cases.index.embedded_store import CaseDirectory, Sealed, file_facts, seal
 from cases.index.engine import Cursor
 from cases.index.query import parse
 
@@ -67,11 +67,12 @@ def _copy(written: int, number: int) -> None:
     manifest = case.shard(evidence(written))
     if manifest is None or len(manifest.parts) != 1:
         raise RuntimeError(f"Shard {written} is not as it was written.")
-    run = case.new_run(evidence(number), "copy")
-    part = run / "000"
+    writer = case.new_writer(evidence(number), "copy")
+    part = writer / "000"
     shutil.copytree(case.path / manifest.parts[0].path, part)
     facts = replace(manifest.parts[0], path=str(part.relative_to(case.path)), files=file_facts(part))
-    case.publish(Manifest(CASE, evidence(number), (facts,)), run=run, append=False)
+    seal(writer, Sealed((facts,)))
+    case.publish(evidence(number), run="copy", append=False)
 
 
 def _write_both(shards: range, events: int) -> Iterator[str]:
@@ -94,7 +95,8 @@ def _write(shard: int, root: str, count: int) -> None:
     with engine.writer(case_id=CASE, shard=evidence(shard), run="1") as writer:
         while batch := list(islice(made, 2000)):
             writer.add(batch)
-        writer.publish()
+        writer.seal()
+        engine.publish(case_id=CASE, shard=evidence(shard), run="1")
 
 
 def _write_prototype(shard: int, root: str, count: int) -> None:

@@ -1,4 +1,4 @@
-"""The outside of `cases.child`: starts it, hears it, tells it to publish, ends it."""
+"""The outside of `cases.child`: starts it, hears it, ends it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,6 @@ from cases.exchange import Job
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _LINE_LIMIT: Final = 1024 * 1024
 _TRACE_LIMIT: Final = 16 * 1024
-#: Seconds a child has to publish, and to end after it has.
-_PUBLISHING: Final = 120.0
 
 _SIGNALS: Final[dict[int, str]] = {
     signal.SIGXCPU: "it used up its processor time",
@@ -41,10 +39,6 @@ _PLACE: Final = re.compile(
     r"|^[A-Za-z_][\w.]{0,200}(?:Error|Exception|Unavailable|Exit)(?=: |$)",
     re.MULTILINE | re.ASCII,
 )
-
-
-class PublishUnknown(Exception):
-    """The child fell silent while publishing: the events may be visible or not."""
 
 
 class Child:
@@ -106,19 +100,6 @@ class Child:
             return self.messages.get(timeout=timeout)
         except queue.Empty:
             return {}
-
-    def publish(self) -> None:
-        """Let it make its events visible, and wait until it has. Raises PublishUnknown."""
-        self._tell("publish")
-        while True:
-            try:
-                message = self.messages.get(timeout=_PUBLISHING)
-            except queue.Empty:
-                raise PublishUnknown from None
-            if message is None:
-                raise PublishUnknown
-            if "published" in message:
-                return
 
     def was_killed(self) -> bool:
         """Say whether something outside ended it: an operator, or the system for want of memory."""

@@ -1,9 +1,10 @@
 """The process that a run happens in: limits first, then one job, then the end.
 
 `python -m cases.child` takes a job as one line of JSON on stdin and speaks JSON lines on
-stdout: {"progress": …}, then {"sealed": …} or {"failed": …}, and {"published": true} after its
-parent has sent a line with "publish". The end of stdin is the end of the parent, and of this
-process. It knows no Django and no secrets; a parser that prints, prints to stderr.
+stdout: {"progress": …}, then {"sealed": …} or {"failed": …}. Once sealed it waits, holding the
+locks of what it wrote, until its parent has published that and ends it. The end of stdin is the
+end of the parent, and of this process. It knows no Django and no secrets; a parser that prints,
+prints to stderr.
 """
 
 from __future__ import annotations
@@ -69,17 +70,16 @@ def main() -> int:
     _limit(job)
     gc.freeze()
     gc.set_threshold(_CONTAINERS)
-    go = threading.Event()
     counts = Counts()
-    threading.Thread(target=_listen, args=(orders, go), daemon=True).start()
+    threading.Thread(target=_listen, args=(orders,), daemon=True).start()
     threading.Thread(target=_report, args=(wire, counts), daemon=True).start()
 
     def sealed(reading: Reading) -> None:
         wire.say(sealed=reading.facts())
-        go.wait()
+        threading.Event().wait()
 
     try:
-        pipeline.run(job, counts=counts, sealed=sealed, published=lambda: wire.say(published=True))
+        pipeline.run(job, counts=counts, sealed=sealed)
     except pipeline.HashMismatch as error:
         wire.say(failed=str(error)[:_MESSAGE_LIMIT], mismatch=True)
         return 1
@@ -136,10 +136,9 @@ def _limit(job: Job) -> None:
         resource.setrlimit(kind, (min(value, bound), bound))
 
 
-def _listen(orders: FileIO, go: threading.Event) -> None:
-    for line in orders:
-        if line.strip() == b"publish":
-            go.set()
+def _listen(orders: FileIO) -> None:
+    while orders.readline():
+        pass
     os._exit(1)
 
 

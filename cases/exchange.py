@@ -56,6 +56,7 @@ class Counts:
     duplicate: int = 0
     rejected: int = 0
     undated: int = 0
+    retries: int = 0
     progress: float = 0.0
 
 

@@ -17,7 +17,7 @@ from cases.exchange import REJECTS, Counts, Job, Reading, reject_line
 from cases.index import text
 from cases.index.connect import Address, connect
 from cases.index.document import Document, Origin, make_document
-from cases.index.engine import ShardWriter
+from cases.index.engine import Refused, ShardWriter
 from cases.parsers.base import Context, Parser, Source
 from cases.parsers.source import FileSource
 from cases.records import FIRST_INSTANT, LAST_INSTANT, Damage, ParseError
@@ -41,17 +41,11 @@ class _Registry(Protocol):
         """Return the parser of a name. Raises KeyError."""
 
 
-def run(
-    job: Job,
-    *,
-    counts: Counts,
-    sealed: Callable[[Reading], None],
-    published: Callable[[], None],
-) -> None:
+def run(job: Job, *, counts: Counts, sealed: Callable[[Reading], None]) -> None:
     """Read the evidence into the index.
 
     `counts` is kept up to date for whoever watches. `sealed` is called when everything is
-    durable and still invisible, and returns when it may become visible; `published` after that.
+    durable and still invisible; what is not published when it returns is discarded.
     Raises ParseError when nothing could be read at all.
     """
     _verify(job)
@@ -62,13 +56,11 @@ def run(
     ):
         desk = _Desk(writer, rejects, counts)
         reading = _index_documents(job, desk) if job.documents else _read_evidence(job, desk)
-        rejects.flush()
         writer.seal()
         desk.take_stock()
+        rejects.flush()
         counts.progress = 1.0
         sealed(reading)
-        writer.publish()
-    published()
 
 
 def _verify(job: Job) -> None:
@@ -185,8 +177,19 @@ class _Desk:
 
     def take_stock(self) -> None:
         """Count what the engine says it has; it is not derived from what was handed over."""
-        self.counts.indexed = self.writer.written.indexed
-        self.counts.duplicate = self.writer.written.duplicate
+        written = self.writer.written
+        for refused in written.refused:
+            self.refuse(refused)
+        written.refused.clear()
+        self.counts.indexed = written.indexed
+        self.counts.duplicate = written.duplicate
+        self.counts.retries = self.writer.retries
+
+    def refuse(self, refused: Refused) -> None:
+        """Keep a document that the engine did not take as what it is: a rejected record."""
+        document = refused.document
+        self.counts.undated -= document["timestamp"] is None
+        self.reject(Damage(document["position"], refused.reason, text.dump(document)))
 
     def reject(self, damage: Damage) -> None:
         """Keep a record that could not be read, with where and why, for whoever asks."""

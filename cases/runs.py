@@ -18,9 +18,9 @@ from django.utils import timezone
 
 from accounts.models import User
 from cases import custody, leases, store
-from cases.cage import Child, PublishUnknown, memory_message
+from cases.cage import Child, memory_message
 from cases.engines import engine
-from cases.exchange import read_rejects
+from cases.exchange import Job, read_rejects
 from cases.index.engine import IndexUnavailable
 from cases.jobs import make_job, sweep_directories, work_directory
 from cases.leases import (
@@ -69,6 +69,10 @@ class Failed(Exception):
 
 class Killed(Exception):
     """The reading process was ended from outside; the message says how."""
+
+
+class NotPublished(Exception):
+    """The index could not make the events visible, or did not say whether it has."""
 
 
 class Cancelled(Exception):
@@ -144,10 +148,10 @@ def _perform(held: Claim, stop: threading.Event) -> None:
         logger.warning("%s", death)
         if not let_go(held):
             _fail(held, Failed(f"{death} It was so in each of {leases.MAX_ATTEMPTS} attempts."))
-    except PublishUnknown:
-        logger.warning("The reading process ended while it published; the run is done again.")
+    except NotPublished as error:
+        logger.warning("The run is done again: %s", error)
         if not let_go(held):
-            _fail(held, Failed("The events could not be made visible: the index does not answer."))
+            _fail(held, Failed(f"The events could not be made visible: {error}"))
 
 
 def _read(held: Claim, stop: threading.Event) -> None:
@@ -161,7 +165,7 @@ def _read(held: Claim, stop: threading.Event) -> None:
                 reading = _watch(held, child, stop)
                 _check_balance(reading["counts"])
                 _keep_rejects(held, work, reading["counts"])
-                _close(held, child, reading, last_row=last_row)
+                _close(held, job, reading, last_row=last_row)  # the child holds its locks until then
     except LeaseLost:
         if not Evidence.objects.filter(pk=run.evidence.pk).exists():
             # Deleted while it was read: what the child wrote since then goes, too.
@@ -262,7 +266,7 @@ def _insert_rejects(held: Claim, batch: list[RejectedRecord]) -> None:
         RejectedRecord.objects.bulk_create(batch)
 
 
-def _close(held: Claim, child: Child, reading: dict[str, Any], *, last_row: int) -> None:
+def _close(held: Claim, job: Job, reading: dict[str, Any], *, last_row: int) -> None:
     """Make everything visible at once: counts, state, custody entry and, within, the index."""
     counts = reading["counts"]
     with transaction.atomic():
@@ -279,6 +283,7 @@ def _close(held: Claim, child: Child, reading: dict[str, Any], *, last_row: int)
             error_message=custody.storable(reading["notice"]) or None,
             records_read=counts["read"],
             **{name: counts[name] for name in _COUNTS[1:]},
+            index_retries=counts["retries"],
             parser=reading["parser"],
             parser_version=reading["version"],
             module=module or run.module,
@@ -291,7 +296,14 @@ def _close(held: Claim, child: Child, reading: dict[str, Any], *, last_row: int)
         facts = {name: counts[name] for name in _COUNTS}
         facts |= {"run": run.pk, "parser": reading["parser"], "version": reading["version"]}
         _record(run, "run.succeeded", facts)
-        child.publish()
+        _publish(job)
+
+
+def _publish(job: Job) -> None:
+    try:
+        engine().publish(case_id=job.case_id, shard=job.evidence_uid, run=job.run, append=job.append)
+    except IndexUnavailable as error:
+        raise NotPublished(str(error)) from error
 
 
 def _locked(held: Claim) -> TaskRun:

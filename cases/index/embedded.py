@@ -55,7 +55,12 @@ class EmbeddedEngine:
         held = self._pictures.of_shard(case_id, shard) if append else []
         case = CaseDirectory(self._root, case_id)
         with _changing():
-            return EmbeddedWriter(case, shard=shard, run=run, held=held, append=append)
+            return EmbeddedWriter(case, shard=shard, run=run, held=held, part=part)
+
+    def publish(self, *, case_id: str, shard: str, run: str, append: bool = False) -> None:
+        """Make what was sealed visible."""
+        with _changing():
+            CaseDirectory(self._root, case_id).publish(shard, run=run, append=append)
 
     def search(
         self,
@@ -130,7 +135,9 @@ class EmbeddedEngine:
             CaseDirectory(self._root, case_id).drop()
 
     def erase(self, *, case_id: str, shard: str = "") -> bool:
-        """Say whether deleted text has left the disk: with the files, at once."""
+        """Remove what a crash left of a deletion; all else left the disk at once, with its files."""
+        with _changing():
+            CaseDirectory(self._root, case_id).erase(shard)
         return True
 
     def renew(self, *, case_id: str) -> None:

@@ -1,7 +1,10 @@
 """Where the embedded index lies on the disk, and how a shard becomes visible.
 
-    ROOT/<case>/<shard>.json      the manifest: which parts the shard consists of
-    ROOT/<case>/<shard>/<run>/NNN   a part: one tantivy index, never changed once written
+    ROOT/<case>/<shard>.json         the manifest: which parts the shard consists of
+    ROOT/<case>/<shard>/<writer>/NNN   a part: one tantivy index, never changed once written
+
+A writer is one of those that write a run: <run>-<number>-<token>. What it sealed is told by a
+file in its directory until the run is published.
 
 Names are hashes, so that no text of a user or of evidence becomes a path. A run is visible from
 the moment its manifest takes the place of the one before, by one rename. Directories that no
@@ -31,6 +34,7 @@ from cases.index.engine import IndexUnavailable
 LAYOUT: Final = f"{VERSION}.1"
 
 _LOCK: Final = "lock"
+_SEALED: Final = "sealed.json"
 _IGNORED: Final = (".tantivy-writer.lock", ".tantivy-meta.lock", ".managed.json")
 
 
@@ -47,12 +51,21 @@ class PartFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Sealed:
+    """What a writer has made durable; `folded` are the parts (by path) that it took up."""
+
+    parts: tuple[PartFacts, ...]
+    folded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a shard consists of."""
+    """What a shard consists of; `writers` are the directories that were published last."""
 
     case_id: str
     shard: str
     parts: tuple[PartFacts, ...]
+    writers: tuple[str, ...] = ()
 
     @property
     def events(self) -> int:
@@ -95,11 +108,8 @@ class CaseDirectory:
                     f"The index was made by another version ({said['layout']}, this one makes {LAYOUT})."
                     " Run: manage.py reindex"
                 )
-            parts = tuple(
-                PartFacts(**part | {"files": {name: tuple(held) for name, held in part["files"].items()}})
-                for part in said["parts"]
-            )
-            manifest = Manifest(said["case_id"], said["shard"], parts)
+            writers = tuple(said.get("writers", ()))
+            manifest = Manifest(said["case_id"], said["shard"], _parts(said["parts"]), writers)
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -116,36 +126,56 @@ class CaseDirectory:
         """Return the manifest of a shard, None if there is none. Raises IndexUnavailable."""
         return self.read(f"{name_of(shard)}.json")
 
-    def new_run(self, shard: str, run: str) -> Path:
-        """Return a new directory to build a run in; what earlier attempts left is removed."""
+    def new_writer(self, shard: str, run: str, part: int = 0) -> Path:
+        """Return a new directory to write into; what earlier attempts left is removed."""
         home = self.path / name_of(shard)
-        directory = home / f"{name_of(run)[:16]}-{secrets.token_hex(4)}"
         home.mkdir(parents=True, exist_ok=True)
+        same = f"{_beginning(run)}{part:03d}-"
         with self.locked():
-            self.remove_unnamed(shard)
+            self.remove_unnamed(shard, spared=(_beginning(run), same))
+            directory = home / f"{same}{secrets.token_hex(4)}"
             directory.mkdir()
         return directory
 
-    def publish(
-        self, manifest: Manifest, *, run: Path, append: bool, folded: Collection[PartFacts] = ()
-    ) -> None:
-        """Make a run the shard, or a part of it, by one rename. Raises IndexUnavailable.
+    def publish(self, shard: str, *, run: str, append: bool) -> None:
+        """Make what a run has sealed the shard, or a part of it, by one rename.
 
-        The parts that it took up (`folded`) leave the shard by the same rename.
+        The parts that it took up leave the shard by the same rename. Raises IndexUnavailable.
         """
+        if not self.path.is_dir():
+            raise IndexUnavailable(_OVERTAKEN)
         with self.locked():
-            if not run.is_dir():
-                raise IndexUnavailable("A later attempt has removed what this one wrote.")
-            before = self._readable(manifest.shard) if append else None
-            held = before.parts if before else ()
-            if not all(part in held for part in folded):
-                raise IndexUnavailable("The shard has changed while this was written.")
-            kept = [part for part in held if part not in folded]
-            self._write(Manifest(manifest.case_id, manifest.shard, (*kept, *manifest.parts)))
-            self.remove_unnamed(manifest.shard)
+            sealed = self._sealed(shard, run)
+            before = self.shard(shard) if append else self._if_readable(shard)
+            if not _is_published(before, run, sealed):
+                if not sealed:
+                    raise IndexUnavailable(_OVERTAKEN)
+                self._write(_joined(self.case_id, shard, before if append else None, sealed))
+            for name in sealed:
+                (self.path / name_of(shard) / name / _SEALED).unlink()
+            self.remove_unnamed(shard)
 
-    def _readable(self, shard: str) -> Manifest | None:
-        return self.shard(shard)
+    def _sealed(self, shard: str, run: str) -> dict[str, Sealed]:
+        """Return what the writers of a run have sealed, by directory."""
+        found = {}
+        for place in sorted((self.path / name_of(shard)).glob(f"{_beginning(run)}*/{_SEALED}")):
+            said = text.load(place.read_bytes())
+            found[place.parent.name] = Sealed(_parts(said["parts"]), tuple(said["folded"]))
+        return found
+
+    def _if_readable(self, shard: str) -> Manifest | None:
+        """Return a manifest; None for one of another version, or damaged: about to be replaced."""
+        try:
+            return self.shard(shard)
+        except IndexUnavailable:
+            return None
+
+    def discard(self, shard: str, writer: Path) -> None:
+        """Remove what a writer wrote, unless it was published."""
+        with suppress(FileNotFoundError, IndexUnavailable), self.locked():
+            manifest = self.shard(shard)
+            if manifest is None or writer.name not in (_writer_of(part) for part in manifest.parts):
+                remove_tree(writer)
 
     def _write(self, manifest: Manifest) -> None:
         place = self.path / f"{name_of(manifest.shard)}.json"
@@ -171,20 +201,44 @@ class CaseDirectory:
             (self.path / name).unlink(missing_ok=True)
         remove_tree(self.path)
 
-    def remove_unnamed(self, shard: str, *, living: bool = True) -> list[str]:
-        """Remove runs of a shard that its manifest does not name; return their directories.
+    def erase(self, shard: str = "") -> None:
+        """Remove what a deletion that crashed left of a shard, or of the case."""
+        if not shard:
+            self._remove_halves(self.path)
+        for home in [self.path / name_of(shard)] if shard else self._homes():
+            self._remove_halves(home)
+            if not home.with_suffix(".json").exists():
+                self._remove_all_but(home, set(), living=False)
+                with suppress(OSError):  # somebody writes there just now, or there is nothing
+                    home.rmdir()
 
-        Without `living`, those that a process is writing just now are left alone.
+    def _homes(self) -> list[Path]:
+        return [place for place in sorted(self.path.glob("*")) if place.is_dir()]
+
+    @staticmethod
+    def _remove_halves(place: Path) -> None:
+        for half in place.parent.glob(f".{place.name.lstrip('.')}.*"):
+            shutil.rmtree(half, ignore_errors=True)
+
+    def remove_unnamed(
+        self, shard: str, *, living: bool = True, spared: tuple[str, str] | None = None
+    ) -> list[str]:
+        """Remove what a shard's manifest does not name; return the directories of writers.
+
+        Without `living`, those that a process is writing just now are left alone. `spared` are a
+        beginning of names that stay, and the beginning of those among them that do not.
         """
-        named: set[str] = set()
-        with suppress(IndexUnavailable):  # of another version, or damaged: about to be replaced
-            manifest = self.shard(shard)
-            named = {part.path for part in manifest.parts} if manifest else set()
-        runs = {Path(path).parts[1] for path in named}
-        for place in (place for run in runs for place in (self.path / name_of(shard) / run).iterdir()):
+        manifest = self._if_readable(shard)
+        parts = manifest.parts if manifest else ()
+        named, writers = {part.path for part in parts}, {_writer_of(part) for part in parts}
+        home = self.path / name_of(shard)
+        for place in (place for writer in writers for place in (home / writer).iterdir()):
             if place.is_dir() and str(place.relative_to(self.path)) not in named:
                 remove_tree(place)  # folded into a newer part
-        return self._remove_all_but(self.path / name_of(shard), runs, living=living)
+        if spared:
+            others = {place.name for place in home.glob(f"{spared[0]}*")}
+            writers |= {name for name in others if not name.startswith(spared[1])}
+        return self._remove_all_but(home, writers, living=living)
 
     def _remove_all_but(self, home: Path, named: set[str], *, living: bool) -> list[str]:
         removed = []
@@ -229,8 +283,44 @@ class CaseDirectory:
             yield
 
 
+def seal(writer: Path, sealed: Sealed) -> None:
+    """Tell durably what a writer has written."""
+    write_durably(writer / _SEALED, asdict(sealed))
+
+
+def _beginning(run: str) -> str:
+    return f"{name_of(run)[:16]}-"
+
+
+def _writer_of(part: PartFacts) -> str:
+    return Path(part.path).parts[1]
+
+
+def _parts(said: list[dict[str, Any]]) -> tuple[PartFacts, ...]:
+    return tuple(
+        PartFacts(**part | {"files": {name: tuple(held) for name, held in part["files"].items()}})
+        for part in said
+    )
+
+
+def _is_published(manifest: Manifest | None, run: str, sealed: Collection[str]) -> bool:
+    """Say whether a manifest is the one that these writers of a run were published by."""
+    published = manifest.writers if manifest else ()
+    return any(name.startswith(_beginning(run)) for name in published) and set(sealed) <= set(published)
+
+
+def _joined(case_id: str, shard: str, before: Manifest | None, sealed: dict[str, Sealed]) -> Manifest:
+    held = before.parts if before else ()
+    folded = {path for one in sealed.values() for path in one.folded}
+    if not folded <= {part.path for part in held}:
+        raise IndexUnavailable("The shard has changed while this was written.")
+    kept = [part for part in held if part.path not in folded]
+    fresh = [part for one in sealed.values() for part in one.parts]
+    return Manifest(case_id, shard, (*kept, *fresh), tuple(sealed))
+
+
 def is_being_written(directory: Path) -> bool:
-    """Say whether a living process holds the lock of a run."""
+    """Say whether a living process holds the lock of a writer's directory."""
     try:
         with (directory / _LOCK).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -242,15 +332,18 @@ def is_being_written(directory: Path) -> bool:
 
 
 def hold(directory: Path) -> Any:
-    """Return the lock of a run, held until it is closed or the process ends."""
+    """Return the lock of a writer's directory, held until it is closed or the process ends."""
     file = (directory / _LOCK).open("wb")
     fcntl.flock(file, fcntl.LOCK_EX)
     return file
 
 
 def remove_tree(directory: Path) -> None:
-    """Remove a directory, if it is there; whoever still writes into it finds no place any more."""
-    gone = directory.with_name(f"{directory.name}.{secrets.token_hex(4)}")
+    """Remove a directory, if it is there; whoever still writes into it finds no place any more.
+
+    What a crash leaves of it is found by its name, by `CaseDirectory.erase`.
+    """
+    gone = directory.with_name(f".{directory.name}.{secrets.token_hex(4)}")
     with suppress(FileNotFoundError):
         directory.rename(gone)
         shutil.rmtree(gone)
@@ -301,6 +394,7 @@ def check_files(directory: Path, files: dict[str, tuple[int, int, int]]) -> None
 
 
 _REMEDY: Final = " Run: manage.py reindex"
+_OVERTAKEN: Final = "A later attempt has removed what this one wrote."
 
 
 def checksum_of(path: Path) -> int:

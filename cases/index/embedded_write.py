@@ -1,4 +1,4 @@
-"""Writing a shard: documents in, parts out, one rename at the end.
+"""Writing a shard: documents in, parts out, sealed at the end for the run to be published.
 
 A part is one tantivy index with up to PART events. While one is brought to the disk by a thread,
 the next one fills.
@@ -20,11 +20,11 @@ from cases.index.embedded_schema import SCHEMA, create_index
 from cases.index.embedded_shape import Shaper
 from cases.index.embedded_store import (
     CaseDirectory,
-    Manifest,
     PartFacts,
+    Sealed,
     file_facts,
     hold,
-    remove_tree,
+    seal,
     sync_directory,
     write_durably,
 )
@@ -114,20 +114,20 @@ class EmbeddedWriter:
     """Takes the events of one run; see `engine.ShardWriter`."""
 
     def __init__(
-        self, case: CaseDirectory, *, shard: str, run: str, held: Sequence[Any] = (), append: bool = False
+        self, case: CaseDirectory, *, shard: str, run: str, held: Sequence[Any] = (), part: int = 0
     ) -> None:
         self.written = Written()
         self.retries = 0
-        self._case, self._shard, self._append = case, shard, append
+        self._case, self._shard = case, shard
         self._held = held
-        self._run = case.new_run(shard, run)
-        self._lock = hold(self._run)
+        self._place = case.new_writer(shard, run, part)
+        self._lock = hold(self._place)
         self._known = Known()
         self._part: Part | None = None
         self._closing: list[Future[PartFacts]] = []
         self._pool = ThreadPoolExecutor(1, "close-part")
         self._folded: list[PartFacts] = []
-        self._sealing = self._sealed = self._published = False
+        self._sealing = self._sealed = False
 
     def add(self, documents: Sequence[Document]) -> None:
         """Take a batch; ids that are there already are counted as duplicates."""
@@ -156,7 +156,7 @@ class EmbeddedWriter:
         number = len(self._closing)
         if number > 1:
             self._closing[-2].result()  # no more than two in memory: one that fills, one that closes
-        self._part = Part(self._run / f"{number:03d}", self._case)
+        self._part = Part(self._place / f"{number:03d}", self._case)
         return self._part
 
     def _close_part(self) -> None:
@@ -185,28 +185,14 @@ class EmbeddedWriter:
         if self.written.indexed:
             self._fold()
         self._close_part()
-        for closing in self._closing:
-            closing.result()
-        sync_directory(self._run)
-        sync_directory(self._run.parent)
-        self._sealed = True
-
-    def publish(self) -> None:
-        """Make everything visible at once. Raises IndexUnavailable."""
-        if self._published:
-            return
-        self.seal()
         parts = tuple(closing.result() for closing in self._closing)
         try:
-            self._case.publish(
-                Manifest(self._case.case_id, self._shard, parts),
-                run=self._run,
-                append=self._append,
-                folded=self._folded,
-            )
+            seal(self._place, Sealed(parts, tuple(part.path for part in self._folded)))
+            sync_directory(self._place)
+            sync_directory(self._place.parent)
         except OSError as error:
             raise IndexUnavailable(f"The index cannot be written: {error.strerror}.") from error
-        self._published = True
+        self._sealed = True
 
     def __enter__(self) -> Self:
         return self
@@ -219,6 +205,5 @@ class EmbeddedWriter:
     ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._part = None
-        if not self._published:
-            remove_tree(self._run)
+        self._case.discard(self._shard, self._place)
         self._lock.close()

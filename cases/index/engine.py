@@ -83,12 +83,25 @@ class FieldInfo:
     attribute: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A document that the engine does not take, and why, for people."""
+
+    document: Document
+    reason: str
+
+
 @dataclass(slots=True)
 class Written:
-    """What a writer has taken so far. `duplicate` counts ids that were there already."""
+    """What a writer has taken so far. `duplicate` counts ids that were there already.
+
+    `refused` holds documents that were not taken, until the caller has taken them from the list;
+    they are neither in `indexed` nor in `duplicate`. After `seal` none follow.
+    """
 
     indexed: int = 0
     duplicate: int = 0
+    refused: list[Refused] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +114,9 @@ class Health:
 
 
 class ShardWriter(Protocol):
-    """Takes the events of one run; nothing is visible before `publish`.
+    """Takes the events of one run; nothing is visible before `Engine.publish`.
 
-    Leaving the context without `publish` discards everything that was added.
+    Leaving the context discards everything that is not published by then.
     """
 
     written: Written
@@ -115,13 +128,7 @@ class ShardWriter(Protocol):
         """Take a batch. An id that was already added counts as duplicate and is not added again."""
 
     def seal(self) -> None:
-        """Make everything added durable, still invisible. Idempotent; `publish` does it if need be."""
-
-    def publish(self) -> None:
-        """Make everything added visible at once, in place of what the shard held before.
-
-        A writer opened with `append` adds to what is there instead. Raises IndexUnavailable.
-        """
+        """Make everything added durable, still invisible. Idempotent. Raises IndexUnavailable."""
 
     def __enter__(self) -> Self: ...
 
@@ -146,10 +153,11 @@ class Engine(Protocol):
         """
 
     def publish(self, *, case_id: str, shard: str, run: str, append: bool = False) -> None:
-        """Make what all writers of a run have sealed visible at once, as `ShardWriter.publish` does.
+        """Make what all writers of a run have sealed visible at once, in place of what the shard held.
 
-        May be called by any process, and again after a call whose answer was lost.
-        Raises IndexUnavailable.
+        With `append` (as its writers were opened) it is added to what is there instead. May be
+        called by any process, best while the writers are open, and again after a call whose answer
+        was lost. Raises IndexUnavailable, also when a later attempt has removed what was written.
         """
 
     def search(

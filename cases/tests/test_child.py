@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from cases import tasks
-from cases.cage import Child, PublishUnknown
+from cases.cage import Child
 from cases.engines import engine
 from cases.exchange import Job
+from cases.index.engine import IndexUnavailable
 from cases.index.tree import Everything
 from cases.models import Case, RunStatus, TaskRun
 from cases.store import hash_file
@@ -164,6 +165,10 @@ def job(tmp_path: Path) -> Job:
     return _job(tmp_path, content)
 
 
+def _publish(job: Job) -> None:
+    engine().publish(case_id=job.case_id, shard=job.evidence_uid, run=job.run)
+
+
 def _until_sealed(child: Child) -> dict[str, object]:
     while message := child.hear(20):
         if "sealed" in message:
@@ -175,14 +180,14 @@ def _until_sealed(child: Child) -> dict[str, object]:
 class TestCage:
     """The process around a parser."""
 
-    def test_nothing_is_visible_before_it_is_told_to_publish(self, job: Job, settings) -> None:
+    def test_nothing_is_visible_before_it_is_published(self, job: Job, settings) -> None:
         settings.INDEX_ROOT = Path(job.index["root"])
         with Child(job) as child:
             counts = _until_sealed(child)["counts"]
             assert isinstance(counts, dict)
             assert (counts["read"], counts["indexed"], counts["progress"]) == (10, 10, 1.0)
             assert engine().shards(case_id="case") == {}
-            child.publish()
+            _publish(job)
         assert engine().shards(case_id="case") == {"ev-1": 10}
 
     def test_leaving_without_publishing_leaves_nothing_visible(self, job: Job, settings) -> None:
@@ -193,13 +198,23 @@ class TestCage:
         with pytest.raises(ProcessLookupError):
             os.kill(child.pid, 0)
 
-    def test_a_child_that_dies_before_it_publishes_leaves_the_question_open(self, job: Job) -> None:
+    def test_what_a_child_sealed_can_be_published_after_its_death(self, job: Job, settings) -> None:
+        settings.INDEX_ROOT = Path(job.index["root"])
         with Child(job) as child:
             _until_sealed(child)
             os.kill(child.pid, signal.SIGKILL)
-            with pytest.raises(PublishUnknown):
-                child.publish()
             assert child.was_killed()
+            _publish(job)
+        assert engine().shards(case_id="case") == {"ev-1": 10}
+
+    def test_a_sealed_child_guards_what_it_wrote_until_it_is_let_go(self, job: Job, settings) -> None:
+        settings.INDEX_ROOT = Path(job.index["root"])
+        with Child(job) as child:
+            _until_sealed(child)
+            assert engine().sweep(case_id="case", keep=["ev-1"]) == []
+        assert len(engine().sweep(case_id="case", keep=["ev-1"])) == 1
+        with pytest.raises(IndexUnavailable, match="removed"):
+            _publish(job)
 
     def test_the_bounds_are_those_of_the_job(self, job: Job) -> None:
         with Child(job) as child:
@@ -246,7 +261,6 @@ class TestCage:
             one = _job(work, Path(job.path), evidence_uid=f"ev-{number}", index=job.index)
             with Child(one) as child:
                 found.append(_until_sealed(child)["counts"])
-                child.publish()
 
         threads = [threading.Thread(target=read, args=(number,)) for number in range(4)]
         for thread in threads:

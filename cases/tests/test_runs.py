@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, connections
 from django.utils import timezone
 
 from cases import leases, runs, services, store, tasks
-from cases.cage import Child
+from cases.engines import engine
+from cases.index.engine import IndexUnavailable
 from cases.models import AnalysisModule, Case, Evidence, RejectedRecord, RunStatus, TaskRun
 from cases.services.run import RunUnfinished
 from cases.tests.cast import a_case, actions, alice, indexed, ledger, receive
@@ -366,6 +368,39 @@ class TestAccidents:
         assert _is(run, RunStatus.CANCELLED)
         assert indexed(case) == []
 
+    def test_an_index_that_cannot_publish_has_the_run_done_again(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        failures = [IndexUnavailable("The index does not answer.")]
+
+        def publish(*args: Any, **facts: Any) -> None:
+            if failures:
+                raise failures.pop()
+            whole(*args, **facts)
+
+        kind = type(engine())
+        whole = kind.publish
+        monkeypatch.setattr(kind, "publish", publish)
+        case = a_case()
+        run = _run(case, b"good 70")
+        assert tasks.work(once=True) >= 1
+        assert _is(run, RunStatus.SUCCEEDED)
+        assert (run.attempt, len(indexed(case)), actions(case).count("run.succeeded")) == (2, 70, 1)
+
+    def test_an_index_that_never_publishes_fails_the_run_with_the_reason(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def publish(*args: Any, **facts: Any) -> None:
+            raise IndexUnavailable("The index does not answer.")
+
+        monkeypatch.setattr(type(engine()), "publish", publish)
+        case = a_case()
+        run = _run(case, b"good 70")
+        tasks.work(once=True)
+        assert _is(run, RunStatus.FAILED)
+        assert run.error_message == "The events could not be made visible: The index does not answer."
+        assert (run.attempt, indexed(case), run.rejected_records.count()) == (3, [], 0)
+
     def test_a_lost_database_connection_is_made_anew(self) -> None:
         if connection.vendor != "postgresql":
             pytest.skip("SQLite has no connections to lose")
@@ -410,11 +445,12 @@ def kill(pid: int) -> None:
 def _publish_and_die(run: TaskRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the events published, and the database gone before the run can say so."""
 
-    def publish(child: Child) -> None:
-        whole(child)
+    def publish(*args: Any, **facts: Any) -> None:
+        whole(*args, **facts)
         raise OperationalError("the server closed the connection")
 
-    whole = Child.publish
+    kind = type(engine())
+    whole = kind.publish
     with monkeypatch.context() as patch:
-        patch.setattr(Child, "publish", publish)
+        patch.setattr(kind, "publish", publish)
         assert tasks.perform_run(run.pk)

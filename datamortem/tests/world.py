@@ -220,9 +220,11 @@ def _read_evidence(case: Case, secret: str, lines: int) -> tuple[Evidence, TaskR
         parser="jsonl",
     )
     records = [record(n, secret, host=secret, attributes={secret: secret}) for n in range(lines)]
-    with engine().writer(case_id=case.case_id, shard=evidence.evidence_uid, run=f"{run.pk}-1") as writer:
+    shard, name = evidence.evidence_uid, f"{run.pk}-1"
+    with engine().writer(case_id=case.case_id, shard=shard, run=name) as writer:
         writer.add([make_document(each, origin) for each in records])
-        writer.publish()
+        writer.seal()
+        engine().publish(case_id=case.case_id, shard=shard, run=name)
     return evidence, run
 
 

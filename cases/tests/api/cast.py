@@ -68,9 +68,11 @@ def events(case: Case, records: Sequence[Record], *, source: str = "jsonl") -> E
         evidence_sha256=evidence.sha256 or "",
         parser=source,
     )
-    with engine().writer(case_id=case.case_id, shard=evidence.evidence_uid, run=f"{number}-1") as writer:
+    shard, run = evidence.evidence_uid, f"{number}-1"
+    with engine().writer(case_id=case.case_id, shard=shard, run=run) as writer:
         writer.add([make_document(record, origin) for record in records])
-        writer.publish()
+        writer.seal()
+        engine().publish(case_id=case.case_id, shard=shard, run=run)
     return evidence
 
 

@@ -61,7 +61,8 @@ def fill(
 ) -> None:
     with engine.writer(case_id=case, shard=shard, run=run, append=append) as writer:
         writer.add(documents)
-        writer.publish()
+        writer.seal()
+        engine.publish(case_id=case, shard=shard, run=run, append=append)
 
 
 def found(engine: Engine, query: Node = ALL, case: str = "case") -> list[str]:

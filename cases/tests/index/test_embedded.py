@@ -142,7 +142,8 @@ class TestDisk:
                 writer.add(held[start : start + 400])
             writer.add(held[:100])
             assert (writer.written.indexed, writer.written.duplicate) == (3550, 100)
-            writer.publish()
+            writer.seal()
+            engine.publish(case_id="case", shard="ev-1", run="1")
         assert len(list(root.rglob("meta.json"))) == 4
         assert engine.count(case_ids=["case"], query=ALL) == 3550
         page = engine.search(case_ids=["case"], query=parse("message"), limit=5, descending=False)
@@ -199,10 +200,11 @@ class TestFolding:
         held = engine._pictures.of_shard("case", POSTED)
         fill(engine, [event(7)], shard=POSTED, run="7", append=True)
         case = CaseDirectory(engine._root, "case")
-        with EmbeddedWriter(case, shard=POSTED, run="8", held=held, append=True) as late:
+        with EmbeddedWriter(case, shard=POSTED, run="8", held=held) as late:
             late.add([event(8)])
+            late.seal()
             with pytest.raises(IndexUnavailable, match="changed"):
-                late.publish()
+                engine.publish(case_id="case", shard=POSTED, run="8", append=True)
         assert len(found(engine)) == 8
 
     def test_a_run_of_several_parts_loses_only_those_that_were_folded(

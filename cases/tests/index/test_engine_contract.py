@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from cases.index.engine import POSTED, Engine
+from cases.index.engine import POSTED, Engine, IndexUnavailable
 from cases.index.query import parse
 from cases.index.tree import Annotated, Words
 from cases.tests.index.engines import ALL, ENGINES, an_engine, connect_like, event, fill, found
@@ -27,7 +28,7 @@ class TestWriting:
             writer.seal()
             writer.seal()
             assert engine.count(case_ids=["case"], query=ALL) == 0
-            writer.publish()
+            engine.publish(case_id="case", shard="ev-1", run="1")
             assert engine.count(case_ids=["case"], query=ALL) == 1
 
     def test_leaving_without_publishing_discards(self, engine: Engine) -> None:
@@ -70,7 +71,8 @@ class TestWriting:
             writer.add([event(1), event(1, message="another"), event(2)])
             writer.add([event(2)])
             assert (writer.written.indexed, writer.written.duplicate) == (2, 2)
-            writer.publish()
+            writer.seal()
+            engine.publish(case_id="case", shard="ev-1", run="1")
         assert sorted(found(engine)) == ["message 1", "message 2"]
 
     def test_appending_keeps_what_is_there_and_knows_its_ids(self, engine: Engine) -> None:
@@ -78,7 +80,8 @@ class TestWriting:
         with engine.writer(case_id="case", shard=POSTED, run="2", append=True) as writer:
             writer.add([event(2), event(3), event(3)])
             assert (writer.written.indexed, writer.written.duplicate) == (1, 2)
-            writer.publish()
+            writer.seal()
+            engine.publish(case_id="case", shard=POSTED, run="2", append=True)
         assert sorted(found(engine)) == ["message 1", "message 2", "message 3"]
         assert engine.shards(case_id="case") == {POSTED: 3}
 
@@ -86,6 +89,52 @@ class TestWriting:
         for number in range(12):
             fill(engine, [event(number), event(number + 1)], shard=POSTED, run=str(number), append=True)
         assert sorted(found(engine)) == sorted(f"message {number}" for number in range(13))
+
+    def test_the_parts_of_a_run_become_visible_together_whoever_publishes(self, engine: Engine) -> None:
+        fill(engine, [event(n) for n in range(3)])
+        with ExitStack() as stack:
+            for part in range(3):
+                writer = stack.enter_context(engine.writer(case_id="case", shard="ev-1", run="2", part=part))
+                writer.add([event(10 * part + number) for number in range(1, 4)])
+                writer.seal()
+                assert len(found(engine)) == 3
+            connect_like(engine).publish(case_id="case", shard="ev-1", run="2")
+            assert len(found(engine)) == 9
+        assert sorted(found(engine)) == sorted(
+            f"message {10 * part + n}" for part in range(3) for n in (1, 2, 3)
+        )
+        assert engine.shards(case_id="case") == {"ev-1": 9}
+
+    @pytest.mark.parametrize("append", [False, True])
+    def test_publishing_again_changes_nothing(self, engine: Engine, append: bool) -> None:
+        fill(engine, [event(1)], shard=POSTED)
+        with engine.writer(case_id="case", shard=POSTED, run="2", append=append) as writer:
+            writer.add([event(2)])
+            writer.seal()
+            engine.publish(case_id="case", shard=POSTED, run="2", append=append)
+            engine.publish(case_id="case", shard=POSTED, run="2", append=append)
+        engine.publish(case_id="case", shard=POSTED, run="2", append=append)
+        assert engine.shards(case_id="case") == {POSTED: 2 if append else 1}
+        assert sorted(found(engine)) == (["message 1"] if append else []) + ["message 2"]
+
+    def test_what_was_never_sealed_is_not_published(self, engine: Engine) -> None:
+        fill(engine, [event(1)])
+        with (
+            engine.writer(case_id="case", shard="ev-1", run="2") as whole,
+            engine.writer(case_id="case", shard="ev-1", run="2", part=1) as torn,
+        ):
+            whole.add([event(2)])
+            torn.add([event(3)])
+            whole.seal()
+            engine.publish(case_id="case", shard="ev-1", run="2")
+            assert found(engine) == ["message 2"]
+        assert found(engine) == ["message 2"]
+
+    def test_a_run_that_nobody_wrote_cannot_be_published(self, engine: Engine) -> None:
+        fill(engine, [event(1)])
+        with pytest.raises(IndexUnavailable):
+            engine.publish(case_id="case", shard="ev-1", run="never")
+        assert found(engine) == ["message 1"]
 
     def test_a_document_of_another_case_is_refused(self, engine: Engine) -> None:
         with (
@@ -100,7 +149,7 @@ class TestWriting:
             slow.seal()
             fill(engine, [event(2)], run="2")
             with pytest.raises(Exception, match="later attempt"):
-                slow.publish()
+                engine.publish(case_id="case", shard="ev-1", run="1")
         assert found(engine) == ["message 2"]
 
     def test_documents_come_back_unchanged(self, engine: Engine) -> None:
@@ -189,8 +238,9 @@ class TestLife:
     def test_sweeping_leaves_a_writer_at_work_alone(self, engine: Engine) -> None:
         with engine.writer(case_id="case", shard="ev-1", run="1") as writer:
             writer.add([event(1)])
+            writer.seal()
             assert engine.sweep(case_id="case", keep=["ev-1"]) == []
-            writer.publish()
+            engine.publish(case_id="case", shard="ev-1", run="1")
         assert found(engine) == ["message 1"]
 
     def test_a_stream_keeps_its_picture_while_the_shard_is_replaced_and_deleted(self, engine: Engine) -> None:

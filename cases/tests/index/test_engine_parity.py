@@ -121,10 +121,12 @@ def filled(
         with engine.writer(case_id=CASE, shard=f"ev-{number}", run="1") as writer:
             for start in range(0, len(batch), 40):
                 writer.add(batch[start : start + 40])
-            writer.publish()
+            writer.seal()
+            engine.publish(case_id=CASE, shard=f"ev-{number}", run="1")
     with engine.writer(case_id="other", shard="ev-0", run="1") as writer:
         writer.add(documents(0, 50, case_id="other", evidence="ev-0"))
-        writer.publish()
+        writer.seal()
+        engine.publish(case_id="other", shard="ev-0", run="1")
     return engine, held
 
 
