@@ -21,6 +21,7 @@ from cases import custody
 from cases.index.document import Document
 from cases.models import Case, CustodyEntry, Evidence
 from cases.models.case import CaseQuerySet
+from datamortem.common import measures
 from datamortem.common.errors import Unavailable
 
 LOOKED: Final = "case.viewed_by_admin"
@@ -179,4 +180,5 @@ def _on_record() -> Iterator[None]:
         with transaction.atomic():
             yield
     except DatabaseError as error:
+        measures.NOT_RECORDED.inc()
         raise NotRecorded("This is on record or not at all, and the database cannot record now.") from error
