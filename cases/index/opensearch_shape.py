@@ -5,6 +5,8 @@ Everything that is compared is prepared here, by `text`, so that the server only
     part       shard/run; what the alias of a case lists is what is visible
     e1, e2     the first 128 bits of the event id as two signed integers, in its order
     timestamp  microseconds since 1970 UTC, missing when undated
+    sec        whole seconds of it, for counting: the server counts in doubles, which are not exact
+               for microseconds before 1684 and after 2255
     message    the words of the message, one space between them
     raw        the folded message, for patterns; one longer than LONG_MESSAGE is in `long`
     words      the words of the other texts that a bare word is looked for in, BOUNDARY between two
@@ -16,8 +18,9 @@ Everything that is compared is prepared here, by `text`, so that the server only
                    HASHED  a digest of the folded value, which is too long and stands in `long`
     long       place, TEXT and the folded value, for each that is too long for a term
     has        kind ("t", "n", "b") and place of every field that has a value
-    s_*        place, TEXT and the value in its own spelling, or HASHED and two digests (that of
-               `exact`, that of the spelling); for counting. Fields share slots by a checksum
+    s_*        place, TEXT and the value in its own spelling, in the order of values; of one too
+               long the beginning, CUT and two digests (that of `exact`, that of the spelling). For
+               counting. Fields share slots by a checksum
     src        the event itself: JSON, or JSON in a text where the server could not carry it
 
 A place is "c" and the name of a core field or "a" and that of an attribute, signs escaped.
@@ -40,6 +43,8 @@ from cases.index.tree import WORD_FIELDS, Field
 VERSION: Final = 1
 
 TEXT, NUMBER, OTHER, HASHED = "=", "#", "~", "!"
+#: Follows the beginning of a long value in a slot.
+CUT: Final = "\x00!"
 #: Between the words of two texts; no word, and no phrase may cross it.
 BOUNDARY: Final = "|"
 #: Characters of a folded value that still make a term, and of a message that still stands in `raw`
@@ -54,6 +59,8 @@ _LONGEST_NAME: Final = 200
 _TOKEN: Final = 4096
 #: Slots that attributes share for counting: each is small, and so are its ordinals.
 SLOTS: Final = 64
+#: Characters of an expression that the server is asked to run.
+MAX_EXPRESSION: Final = 20_000
 #: Core fields that are counted and compared, each in a slot of its own. Not the case: an index
 #: belongs to one. Not the event id: e1 and e2 are it.
 CORE: Final = (
@@ -73,8 +80,10 @@ ALWAYS: Final = ("message", "event_id", "case_id")
 
 _NAME_SIGNS: Final = re.compile("[%=#~!|\x00-\x1f\x7f\ud800-\udfff]")
 _ESCAPED_SIGN: Final = re.compile("%([0-9a-f]{4})")
-_SURROGATE: Final = re.compile("[\x1a\ud800-\udfff]")
-_SPELLED: Final = re.compile("\x1a([0-9a-f]{4})")
+#: What a slot writes otherwise: lone surrogates, and what marks them. It stands right behind them
+#: in the order of code points, so that terms keep the order of values.
+_SURROGATE: Final = re.compile("[\ue000\ud800-\udfff]")
+_SPELLED: Final = re.compile("\ue000([de][0-9a-f]{3})")
 #: Brackets in the JSON of an event, and its bytes, beyond which it travels as a text: the server
 #: reads neither a thousand levels nor a name of 50,000 characters.
 _BRACKETS: Final = 100
@@ -144,14 +153,17 @@ def has_terms(field: Field) -> list[str]:
 
 def spelling(tail: str) -> str:
     """Return a value as it was spelled, from what follows TEXT in a term of a slot."""
-    if "\x1a" not in tail:
+    if "\ue000" not in tail:
         return tail
     return _SPELLED.sub(lambda match: chr(int(match[1], 16)), tail)
 
 
-def long_tail(value: str) -> str:
-    """Return what follows HASHED in a slot for a value (as spelled) that is too long for a term."""
-    return f"{digest(fold(value))}{digest(value)}"
+def shown_tail(spelled: str, folded: str) -> str:
+    """Return what follows TEXT in the term of a slot for a value and what it is folded to."""
+    shown = _SURROGATE.sub(lambda match: f"\ue000{ord(match[0]):04x}", spelled[: LONG + 1])
+    if len(spelled) <= LONG >= len(folded):
+        return shown
+    return f"{shown[:LONG]}{CUT}{digest(folded)}{digest(spelled)}"
 
 
 def word_term(word: str) -> str:
@@ -187,6 +199,7 @@ def settings(shards: int) -> dict[str, Any]:
         "number_of_shards": shards,
         "auto_expand_replicas": "0-1",
         "refresh_interval": "-1",
+        "max_regex_length": MAX_EXPRESSION,
         "analysis": {
             # Words are split here already; a token may have any length that reaches the server.
             "tokenizer": {
@@ -208,6 +221,7 @@ def mapping(case_id: str) -> dict[str, Any]:
         "e1": {"type": "long", "coerce": False},
         "e2": {"type": "long", "coerce": False, "index": False},
         "timestamp": {"type": "long", "coerce": False},
+        "sec": {"type": "long", "coerce": False, "index": False},
         "message": words,
         "raw": {"type": "wildcard"},
         "words": words,
@@ -243,6 +257,7 @@ class Shaper:
         fields: dict[str, Any] = {"part": self.part, "e1": e1, "e2": e2, "message": said}
         if document["timestamp"] is not None:
             fields["timestamp"] = document["timestamp"]
+            fields["sec"] = document["timestamp"] // 1_000_000
         long: list[str] = []
         if len(folded) <= LONG_MESSAGE:
             fields["raw"] = folded
@@ -319,11 +334,7 @@ class _Place:
             else:
                 taken.long.append(f"{place}{TEXT}{folded}")
                 taken.exact.append(f"{place}{HASHED}{digest(folded)}")
-        if len(spelled) <= LONG >= len(folded):
-            shown = _SURROGATE.sub(lambda match: f"\x1a{ord(match[0]):04x}", spelled)
-            term = f"{place}{TEXT}{shown}"
-        else:
-            term = f"{place}{HASHED}{digest(folded)}{digest(spelled)}"
+        term = f"{place}{TEXT}{shown_tail(spelled, folded)}"
         taken.slots.setdefault(self.slot, []).append(term)
         if self.worded:
             taken.texts.append(" ".join(words_of(folded)))
