@@ -81,9 +81,10 @@ ALWAYS: Final = ("message", "event_id", "case_id")
 _NAME_SIGNS: Final = re.compile("[%=#~!|\x00-\x1f\x7f\ud800-\udfff]")
 _ESCAPED_SIGN: Final = re.compile("%([0-9a-f]{4})")
 #: What a slot writes otherwise: lone surrogates, and what marks them. It stands right behind them
-#: in the order of code points, so that terms keep the order of values.
-_SURROGATE: Final = re.compile("[\ue000\ud800-\udfff]")
-_SPELLED: Final = re.compile("\ue000([de][0-9a-f]{3})")
+#: in the order of code points, so that terms keep the order of values. NUL is doubled, because CUT
+#: begins with one.
+_SURROGATE: Final = re.compile("[\x00\ue000\ud800-\udfff]")
+_SPELLED: Final = re.compile("\ue000([de][0-9a-f]{3})|\x00\x00")
 #: Brackets in the JSON of an event, and its bytes, beyond which it travels as a text: the server
 #: reads neither a thousand levels nor a name of 50,000 characters.
 _BRACKETS: Final = 100
@@ -153,22 +154,29 @@ def has_terms(field: Field) -> list[str]:
 
 def spelling(tail: str) -> str:
     """Return a value as it was spelled, from what follows TEXT in a term of a slot."""
-    if "\ue000" not in tail:
+    if "\ue000" not in tail and "\x00" not in tail:
         return tail
-    return _SPELLED.sub(lambda match: chr(int(match[1], 16)), tail)
+    return _SPELLED.sub(lambda match: chr(int(match[1], 16)) if match[1] else "\x00", tail)
 
 
 def shown_tail(spelled: str, folded: str) -> str:
     """Return what follows TEXT in the term of a slot for a value and what it is folded to."""
-    shown = _SURROGATE.sub(lambda match: f"\ue000{ord(match[0]):04x}", spelled[: LONG + 1])
+    shown = _SURROGATE.sub(_written, spelled[: LONG + 1])
     if len(spelled) <= LONG >= len(folded):
         return shown
     return f"{shown[:LONG]}{CUT}{digest(folded)}{digest(spelled)}"
 
 
 def word_term(word: str) -> str:
-    """Return a word as `message` and `words` hold it: a digest in place of a very long one."""
-    return word if len(word) <= LONG_WORD else f"_{digest(word)}"
+    """Return a word as `message` and `words` hold it: a digest in place of a very long one.
+
+    Three signs that no word has keep it away from what two edits may reach.
+    """
+    return word if len(word) <= LONG_WORD else f"___{digest(word)}"
+
+
+def _written(sign: re.Match[str]) -> str:
+    return "\x00\x00" if sign[0] == "\x00" else f"\ue000{ord(sign[0]):04x}"
 
 
 def words_of(folded: str) -> list[str]:
