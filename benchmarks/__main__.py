@@ -14,6 +14,8 @@ BENCHMARKS = {
     "intake": "upload with hash against cp and sha256sum",
     "ingest": "evidence to searchable against bare tantivy with the same documents",
     "search": "the queries of the search study, p50 and p95",
+    "peer": "JSON Lines and CSV to a search server, against another tool's mapping",
+    "cluster": "three search servers, one killed during import and search (needs a JDK; minutes)",
     "export": "events per second, and memory",
     "lists": "list endpoints with 10,000 cases: number of queries",
     "access": "small answers with and without authentication: times and queries",
