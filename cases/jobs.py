@@ -12,14 +12,15 @@ from typing import Any
 
 from django.conf import settings
 
-from cases import store
+from cases import staging, store
 from cases.engines import address
 from cases.exchange import Job
 from cases.index import text
 from cases.index.document import parse_time
 from cases.leases import INDEX_POSTED, Claim
-from cases.models import AnalysisModule, Event, Evidence, TaskRun
+from cases.models import AnalysisModule, Evidence, TaskRun
 from cases.models.evidence import POSTED
+from cases.staging import Row, Taken
 
 _BEAT_EVERY = 5000
 
@@ -63,39 +64,36 @@ def job_for_evidence(run: TaskRun, held: Claim, work: Path) -> Job:
     )
 
 
-def job_for_posted(run: TaskRun, held: Claim, work: Path, *, beat: Callable[[], None]) -> tuple[Job, int]:
-    """Return the job of indexing posted events, and the last row it holds.
+def job_for_posted(run: TaskRun, held: Claim, work: Path, *, beat: Callable[[], None]) -> tuple[Job, Taken]:
+    """Return the job of indexing posted events, and which rows it has taken.
 
     All rows are indexed anew, in place of what the index has, where the run says "all"; else
     those that were never indexed are added. `beat` is called now and then.
     """
-    everything = "all" in run.options
-    rows = Event.objects.filter(case_id=run.evidence.case_id).exclude(event_id=None).order_by("pk")
-    if not everything:
-        rows = rows.filter(indexed_at=None)
-    last, path = 0, work / "posted.jsonl"
+    taken, path, written = Taken(), work / "posted.jsonl", 0
     with path.open("xb") as lines:
-        for number, row in enumerate(rows.iterator(chunk_size=2000)):
-            lines.write(text.dump(_document(row)) + b"\n")
-            last = row.pk
-            if number % _BEAT_EVERY == 0:
+        for rows in staging.take(run, taken):
+            lines.writelines(text.dump(_document(row, run.evidence)) + b"\n" for row in rows)
+            written += len(rows)
+            if written >= _BEAT_EVERY:
                 beat()
+                written = 0
     job = Job(
         path=str(path),
         sha256="",
         name=run.evidence.original_name,
-        append=not everything,
+        append=staging.EVERYTHING not in run.options,
         documents=True,
         **_common(run.evidence, held, work),
     )
-    return job, last
+    return job, taken
 
 
-def make_job(run: TaskRun, held: Claim, work: Path, *, beat: Callable[[], None]) -> tuple[Job, int]:
-    """Return the job of a run, and the last row of posted events it holds (0: none)."""
+def make_job(run: TaskRun, held: Claim, work: Path, *, beat: Callable[[], None]) -> tuple[Job, Taken | None]:
+    """Return the job of a run, and which rows it has taken if it indexes posted events."""
     if run.task_name == INDEX_POSTED:
         return job_for_posted(run, held, work, beat=beat)
-    return job_for_evidence(run, held, work), 0
+    return job_for_evidence(run, held, work), None
 
 
 def _common(evidence: Evidence, held: Claim, work: Path) -> dict[str, Any]:
@@ -113,22 +111,23 @@ def _common(evidence: Evidence, held: Claim, work: Path) -> dict[str, Any]:
     }
 
 
-def _document(row: Event) -> dict[str, Any]:
+def _document(row: Row, evidence: Evidence) -> dict[str, Any]:
     """Return a posted event as the index keeps it; its core was checked when it was posted."""
-    event = text.load(row.raw.encode()) if row.raw else {}
+    number, event_id, message, raw, _, _ = row
+    event = text.load(raw.encode()) if raw else {}
     timestamp = event.get("timestamp")
     return {
         **{name: event.get(name) for name in ("host", "user", "category", "type", "score")},
-        "event_id": row.event_id,
+        "event_id": event_id,
         "timestamp": parse_time(timestamp.upper()) if timestamp else None,
         "timestamp_desc": event.get("timestamp_desc") or "",
         "time_precision": event.get("time_precision") or ("us" if timestamp else "none"),
-        "message": event.get("message") or row.message,
+        "message": event.get("message") or message,
         "source": event.get("source") or POSTED,
         "tags": event.get("tags") or [],
-        "case_id": row.case_id,
-        "evidence_uid": row.evidence_uid,
-        "position": f"posted event {row.pk}",
+        "case_id": evidence.case_id,
+        "evidence_uid": evidence.evidence_uid,
+        "position": f"posted event {number}",
         "attributes": event.get("attributes") or {},
         "span": None,
     }

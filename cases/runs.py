@@ -17,7 +17,7 @@ from django.db import InterfaceError, OperationalError, close_old_connections, t
 from django.utils import timezone
 
 from accounts.models import User
-from cases import custody, leases, store
+from cases import custody, leases, staging, store
 from cases.cage import Child, memory_message
 from cases.engines import engine
 from cases.exchange import Job, read_rejects
@@ -35,7 +35,8 @@ from cases.leases import (
     let_go,
     waiting,
 )
-from cases.models import AnalysisModule, Case, Event, Evidence, RejectedRecord, RunStatus, TaskRun
+from cases.models import AnalysisModule, Case, Evidence, RejectedRecord, RunStatus, TaskRun
+from cases.staging import Taken
 from datamortem.common import logs
 from datamortem.common.errors import DomainError
 
@@ -88,7 +89,7 @@ def queue(
     *,
     task_name: str,
     module: AnalysisModule | None = None,
-    options: dict[str, str] | None = None,
+    options: dict[str, Any] | None = None,
     by: User | None = None,
 ) -> TaskRun:
     """Return a new run that waits for a worker; `by` is who asked for it."""
@@ -160,12 +161,12 @@ def _read(held: Claim, stop: threading.Event) -> None:
         raise LeaseLost
     try:
         with work_directory(held) as work:
-            job, last_row = make_job(run, held, work, beat=lambda: _check_cancelled(beat(held)))
+            job, taken = make_job(run, held, work, beat=lambda: _check_cancelled(beat(held)))
             with Child(job) as child:
                 reading = _watch(held, child, stop)
                 _check_balance(reading["counts"])
                 _keep_rejects(held, work, reading["counts"])
-                _close(held, job, reading, last_row=last_row)  # the child holds its locks until then
+                _close(held, job, reading, taken)  # the child holds its locks until then
     except LeaseLost:
         if not Evidence.objects.filter(pk=run.evidence.pk).exists():
             # Deleted while it was read: what the child wrote since then goes, too.
@@ -266,7 +267,7 @@ def _insert_rejects(held: Claim, batch: list[RejectedRecord]) -> None:
         RejectedRecord.objects.bulk_create(batch)
 
 
-def _close(held: Claim, job: Job, reading: dict[str, Any], *, last_row: int) -> None:
+def _close(held: Claim, job: Job, reading: dict[str, Any], taken: Taken | None) -> None:
     """Make everything visible at once: counts, state, custody entry and, within, the index."""
     counts = reading["counts"]
     with transaction.atomic():
@@ -290,9 +291,10 @@ def _close(held: Claim, job: Job, reading: dict[str, Any], *, last_row: int) -> 
         )
         if reading["parser"]:
             Evidence.objects.filter(evidence_uid=run.evidence_id).update(kind=reading["parser"])
-        if last_row:
-            rows = Event.objects.filter(evidence_uid=run.evidence_id, pk__lte=last_row, indexed_at=None)
-            rows.update(indexed_at=timezone.now(), run=run)
+        if taken:
+            staging.mark(run, taken)
+            if taken.more and not staging.queued(run.evidence):
+                queue(run.evidence, task_name=INDEX_POSTED)
         facts = {name: counts[name] for name in _COUNTS}
         facts |= {"run": run.pk, "parser": reading["parser"], "version": reading["version"]}
         _record(run, "run.succeeded", facts)

@@ -238,6 +238,9 @@ UPLOAD_LIMIT = _at_least("UPLOAD_LIMIT", 1, default=64 * 1024**3)
 RUN_MEMORY = _at_least("RUN_MEMORY", 256 * 1024**2, default=4 * 1024**3)
 RUN_OUTPUT = _at_least("RUN_OUTPUT", 1024**2, default=512 * 1024**3)
 RUN_SECONDS = _at_least("RUN_SECONDS", 1, default=24 * 3600)
+#: How many posted events may wait for the index, of one case and in all, before more are refused.
+POSTED_WAITING = _at_least("POSTED_WAITING", 1, default=1_000_000)
+POSTED_WAITING_ALL = _at_least("POSTED_WAITING_ALL", 1, default=5_000_000)
 #: How long a worker may stay silent before its run is taken up by another, in seconds.
 RUN_LEASE = _at_least("RUN_LEASE", 2, default=30)
 

@@ -160,9 +160,13 @@ class EventsRoutes(CaseRoutes):
         request={"application/json": _POSTED},
         responses={202: PostedSerializer},
     )
-    @idempotent
     def create(self, request: Request, case_id: str) -> Response:
         """Keep events durably and queue their way into the index: one, or a list up to 10,000."""
+        services.check_backlog(case=self.case)  # outside the transaction of the key: see there
+        return self._post(request)
+
+    @idempotent
+    def _post(self, request: Request) -> Response:
         events = request.data if isinstance(request.data, list) else [request.data]
         posted = services.post_events(case=self.case, by=self.by, events=events)
         answer = {

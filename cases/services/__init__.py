@@ -33,7 +33,7 @@ from cases.services.join import join_case, restrict_case, unrestrict_case
 from cases.services.member import LastLead, add_member, can_lead, change_member, leads, remove_member
 from cases.services.module import modules
 from cases.services.owner import pass_on
-from cases.services.posted import Posted, post_events
+from cases.services.posted import IndexBehind, Posted, check_backlog, post_events
 from cases.services.quota import Usage, check_quota, usage_of
 from cases.services.run import cancel_run, queue_rebuild, retry_run, run_again
 from cases.services.team import (
@@ -50,6 +50,7 @@ from cases.services.team import (
 __all__ = [
     "CaseClosed",
     "CaseIdTaken",
+    "IndexBehind",
     "LastLead",
     "Offer",
     "Posted",
@@ -64,6 +65,7 @@ __all__ = [
     "change_member",
     "change_team",
     "change_team_role",
+    "check_backlog",
     "check_evidence",
     "check_quota",
     "close_case",

@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from django.db import transaction
+from django.conf import settings
+from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts.models import User
-from cases import custody, runs
+from cases import custody, runs, staging
 from cases.index import text
-from cases.index.document import parse_time
-from cases.models import Case, Event, Evidence, RunStatus, TaskRun
+from cases.models import Case, Evidence, TaskRun
 from cases.models.evidence import POSTED
-from cases.records import FIRST_INSTANT, LAST_INSTANT, PRECISIONS
 from cases.services import quota
-from cases.services.case import locked_open
-from datamortem.common.errors import TooLarge
+from cases.services.case import locked, locked_open
+from cases.services.posted_event import event_id, faults, shape
+from datamortem.common.errors import TooLarge, TooMany
 
 #: How many events one call may bring.
 LIMIT: Final = 10_000
-#: What an event has beside its attributes; anything else that is posted becomes an attribute.
-_TEXTS: Final = ("timestamp_desc", "host", "user", "source", "category", "type")
-_CORE: Final = ("timestamp", "time_precision", "message", "tags", "score", "attributes", *_TEXTS)
-_NAME_LIMIT: Final = 255
-_DEPTH: Final = 32
+#: Seconds after which somebody who came too early may come again.
+_RETRY_AFTER: Final = 10
 _INT32: Final = 2**31
-_SCORE_LIMIT: Final = 2**53
-_RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+class IndexBehind(TooMany):
+    """More posted events wait for the index than may."""
+
+    code = "index_behind"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +48,14 @@ class Posted:
     rejected: list[dict[str, Any]] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """An event on its way into the table."""
+
+    event: dict[str, Any]
+    raw: str
+
+
 def post_events(*, case: Case, by: User | None, events: Sequence[Any]) -> Posted:
     """Keep events durably and queue their way into the index.
 
@@ -58,36 +65,81 @@ def post_events(*, case: Case, by: User | None, events: Sequence[Any]) -> Posted
     """
     if len(events) > LIMIT:
         raise TooLarge(f"{len(events)} events at once; up to {LIMIT} are accepted. Send them in parts.")
-    shaped: dict[str, dict[str, Any]] = {}
+    shaped: dict[str, _Kept] = {}
     rejected = []
     for index, event in enumerate(events):
-        if errors := list(_faults(event)):
+        if errors := list(faults(event)):
             rejected.append({"index": index, "errors": errors})
-        else:
-            kept = _shape(event)
-            shaped.setdefault(_event_id(case.case_id, kept), kept)
+            continue
+        kept = shape(event)
+        name = event_id(case.case_id, kept)
+        if name not in shaped:
+            shaped[name] = _Kept(kept, text.dump(kept).decode())
     with transaction.atomic():
         case = locked_open(case)
-        known = _known(case, list(shaped))
-        fresh = {event_id: event for event_id, event in shaped.items() if event_id not in known}
-        duplicate = len(events) - len(rejected) - len(fresh)
-        run = _keep(case, fresh, by=by) if fresh else None
-    return Posted(run=run, accepted=len(fresh), duplicate=duplicate, rejected=rejected)
+        for name in staging.known(case.case_id, list(shaped)):
+            del shaped[name]
+        duplicate = len(events) - len(rejected) - len(shaped)
+        run = _keep(case, shaped, by=by) if shaped else None
+    return Posted(run=run, accepted=len(shaped), duplicate=duplicate, rejected=rejected)
 
 
-def _keep(case: Case, fresh: dict[str, dict[str, Any]], *, by: User | None) -> TaskRun:
+def check_backlog(*, case: Case) -> None:
+    """Refuse further events while too many wait for the index. Raises IndexBehind.
+
+    To be asked outside a transaction: if nothing is on its way that would index them (their runs
+    have failed), a run is queued that does, whatever is answered.
+    """
+    bound, in_all = settings.POSTED_WAITING, settings.POSTED_WAITING_ALL
+    if case.is_closed:
+        return  # which is said next
+    backlog = staging.backlog(case, limit=bound)
+    if backlog.case > bound:
+        if not backlog.has_run:
+            _queue_for_the_rest(case)
+        raise IndexBehind(
+            f"{backlog.case} posted events of this case wait for the index, and up to {bound} may "
+            f"(POSTED_WAITING). Send these again later: none of them was kept.",
+            retry_after=_RETRY_AFTER,
+        )
+    if backlog.all > in_all:
+        raise IndexBehind(
+            f"{backlog.all} posted events wait for the index, and up to {in_all} may "
+            f"(POSTED_WAITING_ALL). Send these again later: none of them was kept.",
+            retry_after=_RETRY_AFTER,
+        )
+
+
+@transaction.atomic
+def _queue_for_the_rest(case: Case) -> None:
+    case = locked(case)
+    evidence = Evidence.objects.filter(case=case, kind=POSTED).first()
+    if evidence is not None and not evidence.task_runs.unfinished().exists():
+        _queue(case, evidence, by=None)
+
+
+def _keep(case: Case, fresh: dict[str, _Kept], *, by: User | None) -> TaskRun:
     evidence = _evidence_of_posted(case, by=by)
-    run = _waiting_run(evidence, by=by)
-    rows = [_row(case, evidence, event_id, event) for event_id, event in fresh.items()]
-    Event.objects.bulk_create(rows, batch_size=1000)
+    size = sum(len(kept.raw) for kept in fresh.values())
+    run = staging.waiting_run(evidence, rows=len(fresh), size=size)
+    if run is None:
+        quota.take_run(by)
+        run = _queue(case, evidence, by=by)
+    now = connection.ops.adapt_datetimefield_value(timezone.now())
+    staging.insert(_row(run, case, name, kept, now) for name, kept in fresh.items())
+    staging.enlarge(run, rows=len(fresh), size=size)
     custody.record(
         case_id=case.case_id,
         by=by,
         action="events.posted",
         evidence_uid=evidence.evidence_uid,
-        details={"events": len(rows), "run": run.pk},
+        details={"events": len(fresh), "run": run.pk},
     )
     return run
+
+
+def _queue(case: Case, evidence: Evidence, *, by: User | None) -> TaskRun:
+    return runs.queue(evidence, task_name=runs.INDEX_POSTED, options=staging.first_options(case), by=by)
 
 
 def _evidence_of_posted(case: Case, *, by: User | None) -> Evidence:
@@ -103,120 +155,22 @@ def _evidence_of_posted(case: Case, *, by: User | None) -> Evidence:
     )
 
 
-def _waiting_run(evidence: Evidence, *, by: User | None) -> TaskRun:
-    """Return a run that will see what this transaction adds: one that waits, else a new one."""
-    waiting = (
-        TaskRun.objects.select_for_update(no_key=True)  # nobody claims it before we commit
-        .filter(evidence=evidence, status=RunStatus.QUEUED, task_name=runs.INDEX_POSTED)
-        .first()
-    )
-    if waiting is None:
-        quota.take_run(by)
-    return waiting or runs.queue(evidence, task_name=runs.INDEX_POSTED, by=by)
-
-
-def _known(case: Case, ids: list[str]) -> set[str]:
-    known: set[str] = set()
-    for start in range(0, len(ids), 500):  # SQLite bounds the number of parameters
-        part = ids[start : start + 500]
-        found = Event.objects.filter(case=case, event_id__in=part).values_list("event_id", flat=True)
-        known.update(event_id for event_id in found if event_id)
-    return known
-
-
-def _row(case: Case, evidence: Evidence, event_id: str, event: dict[str, Any]) -> Event:
+def _row(run: TaskRun, case: Case, name: str, kept: _Kept, now: Any) -> tuple[Any, ...]:
+    """Return the values of `staging.COLUMNS`."""
+    event, plain = kept.event, custody.storable
     score = event["score"]
-    plain = custody.storable
-    return Event(
-        case=case,
-        evidence_uid=evidence.evidence_uid,
-        event_id=event_id,
-        ts=event["timestamp"] or "",
-        source=plain(event["source"] or POSTED),
-        message=plain(event["message"]),
-        host=plain(event["host"]) if event["host"] else None,
-        user=plain(event["user"]) if event["user"] else None,
-        tags=plain(json.dumps(event["tags"])) if event["tags"] else None,
-        score=int(score) if score is not None and -_INT32 <= score < _INT32 else None,
-        raw=text.dump(event).decode(),
+    return (
+        event["timestamp"] or "",
+        plain(event["source"] or POSTED),
+        plain(event["message"]),
+        plain(event["host"]) if event["host"] else None,
+        plain(event["user"]) if event["user"] else None,
+        plain(json.dumps(event["tags"])) if event["tags"] else None,
+        int(score) if score is not None and -_INT32 <= score < _INT32 else None,
+        kept.raw,
+        name,
+        case.case_id,
+        run.evidence_id,
+        now,
+        run.pk,
     )
-
-
-def _event_id(case_id: str, event: dict[str, Any]) -> str:
-    canonical = json.dumps(event, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(f"{case_id}\x00{canonical}".encode()).hexdigest()
-
-
-def _shape(event: dict[str, Any]) -> dict[str, Any]:
-    """Return the event with every core field, and what is none of them among its attributes."""
-    kept: dict[str, Any] = {name: event.get(name) for name in _CORE}
-    kept["tags"] = list(dict.fromkeys(kept["tags"] or []))
-    others = {name: value for name, value in event.items() if name not in _CORE}
-    kept["attributes"] = {**others, **(kept["attributes"] or {})}
-    return kept
-
-
-def _faults(event: Any) -> Iterator[str]:
-    if not isinstance(event, dict):
-        yield "An event is a JSON object."
-        return
-    if not isinstance(event.get("message"), str) or not event["message"]:
-        yield "message: a text that is not empty is required."
-    yield from _faults_of_time(event)
-    for name in _TEXTS:
-        value = event.get(name)
-        if value is not None and not isinstance(value, str):
-            yield f"{name}: expected a text or null."
-        elif value and len(value) > _NAME_LIMIT:
-            yield f"{name}: up to {_NAME_LIMIT} characters."
-    tags = event.get("tags")
-    if tags is not None and not (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)):
-        yield "tags: expected a list of texts."
-    yield from _faults_of_score(event.get("score"))
-    attributes = event.get("attributes")
-    if attributes is not None and not isinstance(attributes, dict):
-        yield "attributes: expected an object."
-    elif twice := sorted((set(event) - set(_CORE)) & set(attributes or {})):
-        yield f"{custody.storable(twice[0])}: given twice, beside the attributes and among them."
-    if _depth(event) > _DEPTH:
-        yield f"Objects and lists nest up to {_DEPTH} levels."
-
-
-def _faults_of_time(event: dict[str, Any]) -> Iterator[str]:
-    timestamp, precision = event.get("timestamp"), event.get("time_precision")
-    if precision is not None and precision not in PRECISIONS:
-        yield f"time_precision: one of {', '.join(PRECISIONS)}."
-    if timestamp is None:
-        return
-    if not isinstance(timestamp, str) or not _is_instant(timestamp):
-        yield "timestamp: expected RFC 3339 with a time zone between 1601 and 9999, or null."
-
-
-def _is_instant(timestamp: str) -> bool:
-    try:
-        return (
-            bool(_RFC3339.fullmatch(timestamp))
-            and FIRST_INSTANT <= parse_time(timestamp.upper()) <= LAST_INSTANT
-        )
-    except (ValueError, OverflowError):
-        return False
-
-
-def _faults_of_score(score: Any) -> Iterator[str]:
-    is_number = isinstance(score, int | float) and not isinstance(score, bool)
-    if score is not None and not (is_number and abs(score) <= _SCORE_LIMIT):  # false for NaN, too
-        yield "score: expected a number or null."
-
-
-def _depth(value: Any) -> int:
-    """Return how deep lists and objects nest, one past _DEPTH at most."""
-    level, depth = [value], 0
-    while level and depth <= _DEPTH:
-        level = [
-            inner
-            for held in level
-            if isinstance(held, dict | list)
-            for inner in (held.values() if isinstance(held, dict) else held)
-        ]
-        depth += 1
-    return depth

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import transaction
 
 from accounts.models import User
-from cases import custody, runs
+from cases import custody, runs, staging
 from cases.models import Case, Evidence, RunStatus, TaskRun
 from cases.models.evidence import POSTED
 from cases.services import quota
@@ -37,7 +37,7 @@ def run_again(
     if evidence.kind == POSTED:
         if module:
             raise Invalid("Posted events are read by no module.", field="module")
-        return _queue_again(evidence, by=by, task_name=runs.INDEX_POSTED, options={"all": "yes"})
+        return _queue_again(evidence, by=by, task_name=runs.INDEX_POSTED, options={staging.EVERYTHING: "yes"})
     path(evidence.local_path)
     return _queue_again(evidence, by=by, task_name=runs.READ, module=module, options=options)
 
@@ -51,7 +51,10 @@ def retry_run(*, run: TaskRun, by: User | None) -> TaskRun:
     if run.status not in (RunStatus.FAILED, RunStatus.CANCELLED):
         raise RunUnfinished(f"Only a failed or cancelled run can be retried; this one is {run.status}.")
     module = run.module.name if run.module else None
-    return _queue_again(evidence, by=by, task_name=run.task_name, module=module, options=run.options)
+    options = run.options
+    if run.task_name == runs.INDEX_POSTED:  # what else it says is about the rows that were its own
+        options = {name: value for name, value in options.items() if name == staging.EVERYTHING}
+    return _queue_again(evidence, by=by, task_name=run.task_name, module=module, options=options)
 
 
 def _queue_again(
@@ -107,7 +110,7 @@ def queue_rebuild(*, case: Case, by: User | None) -> list[TaskRun]:
         if last is None:
             continue  # nothing of it is in the index
         is_posted = evidence.kind == POSTED
-        options = {"all": "yes"} if is_posted else last.options
+        options = {staging.EVERYTHING: "yes"} if is_posted else last.options
         run = runs.queue(evidence, task_name=last.task_name, module=last.module, options=options, by=by)
         queued.append(run)
     custody.record(case_id=case.case_id, by=by, action="case.reindexed", details={"runs": len(queued)})
