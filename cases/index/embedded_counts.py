@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from typing import Any, Final
 
 from tantivy import Query
 
 from cases.index.embedded_pages import Map
-from cases.index.embedded_parts import DAY, OpenPart
+from cases.index.embedded_parts import OpenPart
 from cases.index.embedded_queries import between
 from cases.index.embedded_schema import SCHEMA
 from cases.index.embedded_select import Selection
@@ -30,30 +29,10 @@ from cases.index.embedded_terms import (
     term_tail,
 )
 from cases.index.engine import INTERVALS, FieldInfo, Histogram, Terms
+from cases.index.intervals import DAY, FIXED, LIMIT, TooManyBuckets, bucket_of, finest
 from cases.index.matching import field_values
 from cases.index.text import value_text
 from cases.index.tree import Field
-from cases.records import EPOCH, MICROSECOND
-
-_SECOND: Final = 1_000_000
-_FIXED: Final = {
-    "second": _SECOND,
-    "minute": 60 * _SECOND,
-    "hour": 3600 * _SECOND,
-    "day": DAY,
-    "week": 7 * DAY,
-}
-#: 1970-01-05 was the first Monday.
-_MONDAY: Final = 4 * DAY
-_AUTO_LIMIT: Final = 120
-_LIMIT: Final = 10_000
-
-
-class TooManyBuckets(ValueError):
-    """The interval is too fine for the time between the first and the last event."""
-
-    def __init__(self, interval: str) -> None:
-        super().__init__(f"More than {_LIMIT:,} intervals of a {interval} have events: ask for a longer one.")
 
 
 def histogram(selections: list[Selection], run: Map, interval: str) -> Histogram:
@@ -62,12 +41,12 @@ def histogram(selections: list[Selection], run: Map, interval: str) -> Histogram
     dated = [selection for selection in selections if selection.part.facts.first is not None]
     if interval == "auto":
         ends = [end for ends in run(_ends, dated) for end in ends]
-        interval = _finest(min(ends), max(ends)) if ends else INTERVALS[0]
+        interval = finest(min(ends), max(ends)) if ends else INTERVALS[0]
     counted: dict[int, int] = {}
     for buckets in run(lambda selection: _buckets(selection, interval), dated):
         for start, events in buckets.items():
             counted[start] = counted.get(start, 0) + events
-        if len(counted) > _LIMIT:
+        if len(counted) > LIMIT:
             raise TooManyBuckets(interval)
     open_ended = [selection for selection in selections if selection.part.facts.undated]
     undated = sum(run(_count_undated, open_ended))
@@ -89,45 +68,9 @@ def _ends(selection: Selection) -> list[int]:
     return [instant for instant, _ in hits if instant is not None]
 
 
-def _finest(first: int, last: int) -> str:
-    for interval in INTERVALS:
-        if interval in _FIXED:
-            start = bucket_of(interval)
-            fits = (start(last) - start(first)) // _FIXED[interval] < _AUTO_LIMIT
-        else:
-            months = _months(last) - _months(first)
-            fits = (months if interval == "month" else months // 12) < _AUTO_LIMIT
-        if fits:
-            return interval
-    return INTERVALS[-1]
-
-
-def _moment(instant: int) -> datetime:
-    return EPOCH + instant * MICROSECOND
-
-
-def _months(instant: int) -> int:
-    moment = _moment(instant)
-    return moment.year * 12 + moment.month - 1
-
-
-def bucket_of(interval: str) -> Callable[[int], int]:
-    """Return what gives the start of an instant's bucket."""
-    if interval in _FIXED:
-        step, offset = _FIXED[interval], _MONDAY if interval == "week" else 0
-        return lambda instant: (instant - offset) // step * step + offset
-    if interval == "month":
-        return lambda instant: _start(_moment(instant).year, _moment(instant).month)
-    return lambda instant: _start(_moment(instant).year, 1)
-
-
-def _start(year: int, month: int) -> int:
-    return (datetime(year, month, 1, tzinfo=UTC) - EPOCH) // MICROSECOND
-
-
 def _buckets(selection: Selection, interval: str) -> dict[int, int]:
     """Return the counts in one part by the start of the interval."""
-    step = _FIXED.get(interval, DAY)
+    step = FIXED.get(interval, DAY)
     if not selection.part.countable(min(step, DAY)):
         return _counted(_instants(selection), interval)
     if step < DAY:
@@ -160,7 +103,7 @@ def _counted(instants: Iterator[int | None], interval: str) -> Counter[int]:
     for instant in instants:
         if instant is not None:
             counted[start(instant)] += 1
-            if len(counted) > _LIMIT:
+            if len(counted) > LIMIT:
                 raise TooManyBuckets(interval)
     return counted
 
