@@ -20,7 +20,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 _LOOPBACK_NAMES = {"localhost", "testserver"}
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
     host = host.strip("[]").lower()
     if host in _LOOPBACK_NAMES or host.endswith(".localhost"):
         return True
@@ -33,7 +33,7 @@ def _is_loopback(host: str) -> bool:
 def is_public() -> bool:
     """Whether anybody but this machine may be answered."""
     hosts = [*settings.ALLOWED_HOSTS, urlsplit(settings.PUBLIC_URL).hostname or ""]
-    return not all(_is_loopback(host) for host in hosts)
+    return not all(is_loopback(host) for host in hosts)
 
 
 @register(Tags.security)

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Final
 
+from django.conf import settings
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from accounts.views.page import half_open
-from cases import tasks
+from cases import carrier, lag, tasks
 from cases.engines import engine
+from cases.queues import READING
+from datamortem.common.freshness import Asked
+
+#: All parts together have so many seconds; an answer is good for the next second.
+PATIENCE: Final = 1.8
+_FRESH: Final = 1.0
+#: What the engine and the store say of themselves that anybody may read; paths and hosts are not in it.
+_SHOWN: Final = ("engine", "version", "status", "nodes", "documents", "bytes", "disk_free", "kind")
+State = dict[str, Any]
 
 
 @half_open
@@ -28,10 +41,10 @@ def healthz(request: HttpRequest) -> JsonResponse:
 def readyz(request: HttpRequest) -> JsonResponse:
     """Say how each part is; 503 when database or index do not answer.
 
-    Without a worker everything is served, and what comes in waits. Why a part is down is for
-    the operator: `manage.py doctor`.
+    Without store, worker or broker much is served, and what comes in waits. Why a part is down is
+    for the operator: `manage.py doctor`. A part that hangs is down after two seconds.
     """
-    parts = {"database": _database(), "index": _index(), "worker": _worker()}
+    parts = look()
     ready = all(parts[name]["ok"] for name in ("database", "index"))
     status = "ok" if ready else "unavailable"
     response = JsonResponse({"status": status, **parts}, status=200 if ready else 503)
@@ -40,23 +53,67 @@ def readyz(request: HttpRequest) -> JsonResponse:
     return response
 
 
-def _state(ok: bool, **facts: Any) -> dict[str, Any]:
+def look() -> dict[str, State]:
+    """Return the state of each part, asked at most a second ago."""
+    for part in PARTS.values():
+        part.begin()
+    by = time.monotonic() + PATIENCE
+    return {name: part.answer(by=by) or _state(False) for name, part in PARTS.items()}
+
+
+def _state(ok: bool, **facts: Any) -> State:
     return {"ok": ok, "state": "ok" if ok else "down", **facts}
 
 
-def _database() -> dict[str, Any]:
+def _database() -> State:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
     except DatabaseError:
         return _state(False)
-    return _state(True)
+    return _state(True, engine=connection.vendor)
 
 
-def _index() -> dict[str, Any]:
-    return _state(engine().health().ok)
+def _index() -> State:
+    try:
+        health = engine().health()
+    except DatabaseError:  # which knows the name of our part of a server
+        return _state(False)
+    return _state(health.ok, **_shown(health.facts))
 
 
-def _worker() -> dict[str, Any]:
-    state = tasks.worker_state()
+def _shown(facts: Mapping[str, str]) -> dict[str, str]:
+    return {name: facts[name] for name in _SHOWN if name in facts}
+
+
+def _worker() -> State:
+    try:
+        state = tasks.worker_state()
+    except (DatabaseError, OSError):
+        return _state(False, workers=0)
     return _state(state.alive, workers=state.workers)
+
+
+def _broker() -> State:
+    if not carrier.has_broker():
+        return _state(True, kind="builtin")
+    return _state(carrier.depth(READING) is not None, kind=str(settings.TASKS).partition(":")[0])
+
+
+def _lag() -> State:
+    try:
+        return _state(True, **asdict(lag.lag()))
+    except DatabaseError:
+        return _state(False)
+
+
+PARTS: Final = {
+    name: Asked(question, fresh=_FRESH)
+    for name, question in (
+        ("database", _database),
+        ("index", _index),
+        ("worker", _worker),
+        ("broker", _broker),
+        ("lag", _lag),
+    )
+}

@@ -12,10 +12,15 @@ from typing import Final
 
 import orjson
 
+from datamortem.common.terminal import printable
+
 #: Facts about the work at hand that join every line, such as request_id or run_id.
 context: ContextVar[dict[str, str | int]] = ContextVar("log_context", default={})  # noqa: B039
 
-_FACTS: Final = ("case_id", "evidence_uid", "run_id", "status", "seconds", "events")
+_FACTS: Final = (
+    "request_id", "run_id", "attempt", "worker", "case_id", "evidence_uid",
+    "status", "seconds", "events", "kind", "query_hash",
+)  # fmt: skip
 
 
 class AddContext(logging.Filter):
@@ -33,15 +38,33 @@ class JSONFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line."""
-        line = {
+        line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
-        for name in ("request_id", *_FACTS):
-            if (value := getattr(record, name, None)) is not None:
-                line[name] = value
+        line |= _facts(record)
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
         return orjson.dumps(line, default=str).decode()
+
+
+class TextFormatter(logging.Formatter):
+    """Words for a terminal; what could end a line or steer a terminal is written as escapes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record, its trace on lines of its own."""
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(" ", "seconds")
+        facts = "".join(f" {name}={value}" for name, value in _facts(record).items())
+        line = f"{moment} {record.levelname.lower()} {record.name}: {record.getMessage()}{facts}"
+        shown = printable(line)
+        if record.exc_info:
+            trace = self.formatException(record.exc_info).split("\n")
+            shown += "".join(f"\n    {printable(part)}" for part in trace)
+        return shown
+
+
+def _facts(record: logging.LogRecord) -> dict[str, object]:
+    found = {name: getattr(record, name, None) for name in _FACTS}
+    return {name: value for name, value in found.items() if value is not None}

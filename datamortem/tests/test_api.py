@@ -1,4 +1,4 @@
-"""What every route keeps: one shape of errors, strict JSON, request ids, downloads, health."""
+"""What every route keeps: one shape of errors, strict JSON, request ids, downloads."""
 
 from __future__ import annotations
 
@@ -9,16 +9,13 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import DatabaseError, connection
+from django.db import connection
 from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 from rest_framework.exceptions import Throttled
 from rest_framework.views import APIView
 
-from cases import tasks
-from cases.engines import engine
-from cases.index.engine import Health
 from cases.tests.api.cast import V1, client_of, errors, person, staffed_case
 from datamortem.common import multipart
 from datamortem.common.downloads import as_download
@@ -211,46 +208,6 @@ class _Slow:
     def read(self, size: int) -> bytes:
         taken, self.body = self.body[: min(size, self.size)], self.body[min(size, self.size) :]
         return taken
-
-
-class TestHealth:
-    """healthz and readyz."""
-
-    def test_alive_needs_nothing(self) -> None:
-        answer = Client().get("/healthz")
-        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
-
-    def test_each_part_has_its_state(self, settings: Any) -> None:
-        settings.INDEX_ROOT.mkdir()
-        body = Client().get("/readyz").json()
-        assert body["database"] == {"ok": True, "state": "ok"}
-        assert body["index"] == {"ok": True, "state": "ok"}
-        assert body["worker"] == {"ok": False, "state": "down", "workers": 0}
-        assert body["status"] == "ok"
-
-    def test_a_worker_that_lives_is_seen(self) -> None:
-        with tasks._sign_of_life():
-            assert Client().get("/readyz").json()["worker"]["ok"] is True
-
-    def test_a_part_that_is_down_is_a_503_that_names_it_and_tells_nothing_else(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(type(engine()), "health", lambda self: Health(False, "/secret/path is gone"))
-        answer = Client().get("/readyz")
-        assert (answer.status_code, answer.json()["index"]["ok"], answer.json()["database"]["ok"]) == (
-            503,
-            False,
-            True,
-        )
-        assert "Retry-After" in answer
-        assert "secret" not in answer.content.decode()
-
-        def down(*args: Any, **kwargs: Any) -> None:
-            raise DatabaseError("password")
-
-        monkeypatch.setattr(connection, "cursor", down, raising=False)
-        answer = Client().get("/readyz")
-        assert (answer.status_code, answer.json()["database"]["ok"]) == (503, False)
 
 
 class TestSchema:

@@ -1,0 +1,53 @@
+"""How far this installation is behind: what waits, for how long, and what nobody works on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from django.db.models import Count, Min
+from django.utils import timezone
+
+from cases.leases import INDEX_POSTED, READ
+from cases.models import Erasure, Event, RunStatus, TaskRun
+
+#: No more posted events are counted than so many.
+COUNTED: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """What waits. Ages in whole seconds, 0 where nothing waits.
+
+    `lapsed_runs` are being done by a worker that fell silent, `waiting_events` are posted events
+    that no search finds yet, `erasures` texts that were deleted and have not left the disk.
+    """
+
+    waiting_runs: int
+    oldest_run_seconds: int
+    lapsed_runs: int
+    waiting_events: int
+    erasures: int
+    oldest_erasure_seconds: int
+
+
+def lag() -> Lag:
+    """Ask the database; each question goes by an index."""
+    now = timezone.now()
+    ours = TaskRun.objects.filter(task_name__in=[READ, INDEX_POSTED])
+    runs = ours.filter(status=RunStatus.QUEUED).aggregate(number=Count("pk"), oldest=Min("created_at_utc"))
+    due = Erasure.objects.filter(erased_at=None).aggregate(number=Count("pk"), oldest=Min("requested_at"))
+    waiting = Event.objects.filter(indexed_at=None, event_id__isnull=False).order_by()
+    return Lag(
+        waiting_runs=runs["number"],
+        oldest_run_seconds=_age(runs["oldest"], now),
+        lapsed_runs=ours.filter(status=RunStatus.RUNNING, lease_until__lt=now).count(),
+        waiting_events=waiting[:COUNTED].count(),
+        erasures=due["number"],
+        oldest_erasure_seconds=_age(due["oldest"], now),
+    )
+
+
+def _age(since: datetime | None, now: datetime) -> int:
+    return max(0, int((now - since).total_seconds())) if since else 0
