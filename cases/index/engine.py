@@ -25,6 +25,10 @@ class IndexUnavailable(Exception):
     """The engine cannot answer now; the message says why. Nothing was lost."""
 
 
+class TooBroad(Exception):
+    """The question is too large to be answered wholly; the message says how to narrow it."""
+
+
 class InvalidCursor(ValueError):
     """The cursor was not issued for this order, or somebody edited it."""
 
