@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -31,6 +32,8 @@ _CONNECTIONS: Final = 16
 #: Answers after which the same request may succeed; 0 is no answer.
 PASSING: Final = frozenset({0, 429, 502, 503, 504})
 _REASON_LIMIT: Final = 300
+#: http.max_content_length unless set otherwise.
+_LARGEST: Final = 100 * 1024**2
 _JSON: Final = {"content-type": "application/json"}
 _LINES: Final = {"content-type": "application/x-ndjson"}
 
@@ -71,7 +74,7 @@ class Client:
     def __init__(self, address: Address) -> None:
         self._address = address
         self._hosts, self._login = read_hosts(address.url)
-        self._process = 0
+        self._process = self._largest = 0
         self._transport: Any = None
         self._lock = threading.Lock()
 
@@ -115,6 +118,23 @@ class Client:
         """Return the answer to newline-delimited JSON. Raises ServerError."""
         where = f"/{path}" if names is None else f"/{checked(names)}/{path}"
         return self._send("POST", where, lines, params, timeout, _LINES)
+
+    def largest_request(self) -> int:
+        """Return how many bytes every node takes at once; the default where we may not ask.
+
+        Raises ServerError when there is no answer.
+        """
+        if not self._largest:
+            wanted = {"filter_path": "nodes.*.http.max_content_length_in_bytes"}
+            try:
+                nodes = self.ask("GET", "_nodes/http", params=wanted, retries=2).get("nodes", {})
+            except ServerError as error:
+                if error.status != 403:
+                    raise
+                nodes = {}
+            limits = [node["http"]["max_content_length_in_bytes"] for node in nodes.values()]
+            self._largest = min(limits, default=_LARGEST)
+        return self._largest
 
     def _send(
         self,
@@ -164,6 +184,11 @@ class Client:
             headers=headers,
             **options,
         )
+
+
+def jittered(seconds: float) -> float:
+    """Return half to one and a half of a pause, so that those who wait do not come back at once."""
+    return seconds * (0.5 + secrets.randbelow(1001) / 1000)
 
 
 def read_hosts(url: str) -> tuple[list[dict[str, Any]], tuple[str, str] | None]:

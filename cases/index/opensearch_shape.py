@@ -3,6 +3,7 @@
 Everything that is compared is prepared here, by `text`, so that the server only compares bytes:
 
     part       shard/run; what the alias of a case lists is what is visible
+    by         which of the processes that wrote the part, missing for the first
     e1, e2     the first 128 bits of the event id as two signed integers, in its order
     timestamp  microseconds since 1970 UTC, missing when undated
     sec        whole seconds of it, for counting: the server counts in doubles, which are not exact
@@ -207,6 +208,7 @@ def settings(shards: int) -> dict[str, Any]:
         "number_of_shards": shards,
         "auto_expand_replicas": "0-1",
         "refresh_interval": "-1",
+        "merge.policy.expunge_deletes_allowed": 0,  # what is deleted leaves every segment
         "max_regex_length": MAX_EXPRESSION,
         "analysis": {
             # Words are split here already; a token may have any length that reaches the server.
@@ -225,7 +227,8 @@ def mapping(case_id: str) -> dict[str, Any]:
     counted = {"type": "keyword", "index": False}
     properties: dict[str, Any] = {
         "case": {"type": "constant_keyword", "value": case_id},
-        "part": terms,
+        "part": {"type": "keyword"},
+        "by": terms,
         "e1": {"type": "long", "coerce": False},
         "e2": {"type": "long", "coerce": False, "index": False},
         "timestamp": {"type": "long", "coerce": False},

@@ -1,0 +1,67 @@
+"""The engine of a team: a search server that many machines share.
+
+Every case has an index of its own (`opensearch_home`), written by `opensearch_write` and read by
+`opensearch_read`; `opensearch_shape` says what an event looks like there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cases.index.connect import Address
+from cases.index.engine import Health
+from cases.index.opensearch_client import Client
+from cases.index.opensearch_health import health
+from cases.index.opensearch_home import Home
+from cases.index.opensearch_names import Names, pattern
+from cases.index.opensearch_write import OpenSearchWriter
+
+
+class OpenSearchEngine:
+    """Writes, searches and deletes the events of cases on a server; see `engine.Engine`."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self.client = Client(address)
+        self.names = Names(address.namespace)
+        self.home = Home(self.client, self.names, address.shards)
+
+    def writer(
+        self, *, case_id: str, shard: str, run: str, append: bool = False, part: int = 0
+    ) -> OpenSearchWriter:
+        """Open a writer."""
+        return OpenSearchWriter(
+            self.client, self.home, case_id=case_id, shard=shard, run=run, append=append, part=part
+        )
+
+    def publish(self, *, case_id: str, shard: str, run: str, append: bool = False) -> None:
+        """Make what a run wrote visible."""
+        self.home.publish(case_id, shard, run, append=append)
+
+    def shards(self, *, case_id: str) -> dict[str, int]:
+        """Return the number of events of every shard."""
+        return self.home.shards(case_id)
+
+    def delete(self, *, case_id: str, shard: str) -> None:
+        """Take a shard out of sight."""
+        self.home.delete(case_id, shard)
+
+    def drop(self, *, case_id: str) -> None:
+        """Remove everything of a case."""
+        self.home.drop(case_id)
+
+    def erase(self, *, case_id: str, shard: str = "") -> bool:
+        """Go on removing text; say whether it has left the disk."""
+        return self.home.erase(case_id, shard)
+
+    def renew(self, *, case_id: str) -> None:
+        """Have what is written from now on go to a new index."""
+        self.home.renew(case_id)
+
+    def sweep(self, *, case_id: str, keep: Iterable[str]) -> list[str]:
+        """Remove what does not belong; return what was removed."""
+        return self.home.sweep(case_id, set(keep))
+
+    def health(self) -> Health:
+        """Look whether the server answers; takes three seconds at most."""
+        return health(self.client, pattern(self._address.namespace))
