@@ -38,6 +38,7 @@ class Claim:
     run_id: int
     fence: int
     worker: str
+    attempt: int = 0
 
     @property
     def name(self) -> str:
@@ -94,8 +95,8 @@ def claim(run_id: int, *, worker: str) -> Claim | None:
         )
         if not taken:
             return None
-        fence = TaskRun.objects.values_list("fence", flat=True).get(pk=run_id)
-    return Claim(run_id=run_id, fence=fence, worker=worker)
+        fence, attempt = TaskRun.objects.values_list("fence", "attempt").get(pk=run_id)
+    return Claim(run_id=run_id, fence=fence, worker=worker, attempt=attempt)
 
 
 def beat(held: Claim, **facts: Any) -> bool:

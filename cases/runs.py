@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from django.db import InterfaceError, OperationalError, close_old_connections, t
 from django.utils import timezone
 
 from accounts.models import User
-from cases import custody, leases, staging, store
+from cases import carrier, custody, leases, staging, store
 from cases.cage import Child, memory_message
 from cases.engines import engine
 from cases.exchange import Job, read_rejects
@@ -92,10 +93,12 @@ def queue(
     options: dict[str, Any] | None = None,
     by: User | None = None,
 ) -> TaskRun:
-    """Return a new run that waits for a worker; `by` is who asked for it."""
-    return TaskRun.objects.create(
+    """Return a new run that waits for a worker, which hears of it on commit; `by` is who asked for it."""
+    run = TaskRun.objects.create(
         task_name=task_name, evidence=evidence, module=module, options=options or {}, requested_by=by
     )
+    transaction.on_commit(partial(carrier.announce, [run.pk]))
+    return run
 
 
 def cancel(run: TaskRun) -> bool:
@@ -115,7 +118,7 @@ def perform(held: Claim, *, stop: threading.Event | None = None) -> None:
 
     Only what nobody foresaw is raised, after the run has been marked as failed.
     """
-    token = logs.context.set({"run_id": held.run_id})
+    token = logs.context.set({"run_id": held.run_id, "attempt": held.attempt, "worker": held.worker})
     try:
         with custody.acting_as(f"worker {held.worker}"):
             _perform(held, stop or threading.Event())

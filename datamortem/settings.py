@@ -97,6 +97,15 @@ def _chosen(name: str, default: str, schemes: tuple[str, ...]) -> str:
     return value
 
 
+def _broker(name: str) -> str:
+    """Return "builtin", or the URL of a broker that names its host."""
+    value: str = env.str(name, default="builtin")
+    parts = urlsplit(value)
+    if value != "builtin" and (parts.scheme not in ("redis", "rediss", "amqp", "amqps") or not parts.hostname):
+        raise ImproperlyConfigured(f"{name}: expected builtin, or redis(s):// or amqp(s)://user:password@host.")
+    return value
+
+
 # Where everything of the embedded default lives -------------------------------------------------
 
 HOME = _directory(Path(env.str("DATAMORTEM_HOME", default=str(BASE_DIR / "var"))).expanduser().resolve())
@@ -225,7 +234,13 @@ SEARCH_URL = _chosen("SEARCH_URL", "embedded:", ("embedded", "http", "https"))
 SEARCH_CA = env.str("SEARCH_CA", default="")
 SEARCH_API_KEY = env.str("SEARCH_API_KEY", default="")
 SEARCH_SHARDS = _at_least("SEARCH_SHARDS", 1, default=1)
-TASKS = _chosen("TASKS", "builtin", ("builtin",))
+#: What carries runs to workers: "builtin", or a broker; and a file of certificates to trust there.
+TASKS = _broker("TASKS")
+TASKS_CA = env.str("TASKS_CA", default="")
+#: Memory (bytes) that all readings of one worker together may take; 0: no bound but its concurrency.
+WORKER_MEMORY = _at_least("WORKER_MEMORY", 0, default=0)
+#: What workers do beside runs for the layers above: the function, and every how many seconds.
+CHORES: dict[str, float] = {}
 INDEX_ROOT = HOME / "index"
 WORK_ROOT = HOME / "work"
 DEMO_ROOT = HOME / "demo"
