@@ -31,6 +31,9 @@ COLUMNS: Final = (
     "position",
     "event_id",
     "attributes",
+    "annotation_tags",
+    "annotation_star",
+    "annotation_comments",
 )
 _AT_ONCE: Final = 500
 #: What makes a spreadsheet take a cell for a formula, also in full width (OWASP, CSV injection).
@@ -63,7 +66,20 @@ def _rows(rows: Iterable[Iterable[Any]]) -> bytes:
 
 
 def _row(event: Document) -> list[Any]:
-    return [_cell(event[name]) for name in COLUMNS]
+    cells = {**event, **_of_people(event["annotations"])}
+    return [_cell(cells[name]) for name in COLUMNS]
+
+
+def _of_people(annotations: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """Return what all people say of an event: each tag once, whether anybody gave a star, each comment."""
+    said = list(annotations)
+    return {
+        "annotation_tags": list(dict.fromkeys(tag for one in said for tag in one["tags"])),
+        "annotation_star": "true" if any(one["star"] for one in said) else "",
+        "annotation_comments": [
+            f"{one['author'] or '?'}: {one['comment']}" for one in said if one["comment"]
+        ],
+    }
 
 
 def _cell(value: Any) -> Any:

@@ -10,16 +10,16 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
-from typing import Final
+from itertools import chain, islice
+from typing import Any, Final
 
 from django.core import signing
 from django.db.models import QuerySet
 
-from cases import parsers, store
+from cases import annotated, parsers, store
 from cases.engines import IndexDown, engine
 from cases.index.document import Document, public
 from cases.index.engine import (
@@ -35,14 +35,9 @@ from cases.index.query import QueryError, parse
 from cases.index.times import read_time
 from cases.index.tree import (
     KEYWORD_FIELDS,
-    And,
-    Annotated,
     Equals,
     Field,
     Node,
-    Not,
-    Nothing,
-    Or,
     TimeRange,
     all_of,
     any_of,
@@ -52,6 +47,7 @@ from cases.models.evidence import POSTED
 from cases.parsers.base import Context
 from cases.parsers.source import FileSource
 from cases.records import ParseError
+from cases.remarks import each_with_annotations, with_annotations
 from datamortem.common.errors import Conflict, Invalid, Missing
 
 #: How many events one page may hold, and how many values one list of terms.
@@ -77,6 +73,19 @@ class CursorRefused(Invalid):
     """The cursor was issued for another question, or somebody edited it."""
 
     code = "invalid_cursor"
+
+
+class TooManyEvents(Conflict):
+    """More events match than may be annotated at once."""
+
+    code = "too_many_events"
+
+    def __init__(self, total: int, limit: int) -> None:
+        super().__init__(
+            f"{total:,} events match, and up to {limit:,} were to be annotated, so none was. Narrow the "
+            "query, or raise `limit`.",
+            field="limit",
+        )
 
 
 class SourceGone(Conflict):
@@ -118,18 +127,36 @@ def frame(
     `start` and `end` are dates or RFC 3339; a date as `end` means its last microsecond.
     Raises InvalidQuery, and Invalid for the fields "from" and "to".
     """
+    asked, between = check(q=q, start=start, end=end)
+    case_ids = tuple(cases.order_by("case_id").values_list("case_id", flat=True))
+    query = all_of(
+        annotated.resolve(asked, cases, several=len(case_ids) > 1),
+        *between,
+        *_one_of("evidence_uid", evidence),
+        *_one_of("source", source),
+    )
+    return Question(case_ids, query, json.dumps([q, start, end, sorted(evidence), sorted(source)]))
+
+
+def frame_asked(cases: QuerySet[Case], asked: Mapping[str, Any]) -> Question:
+    """Return the question of a body that asks by `q, from, to, evidence, source`. Raises as `frame` does."""
+    return frame(
+        cases=cases,
+        q=asked["q"],
+        start=asked["from"],
+        end=asked["to"],
+        evidence=asked["evidence"],
+        source=asked["source"],
+    )
+
+
+def check(*, q: str, start: str = "", end: str = "") -> tuple[Node, list[Node]]:
+    """Return what is asked, and between which times, without asking it. Raises as `frame` does."""
     try:
         asked = parse(q)
     except QueryError as error:
         raise InvalidQuery(error.message, at=error.at) from error
-    query = all_of(
-        _without_annotations(asked),
-        *_time_between(start, end),
-        *_one_of("evidence_uid", evidence),
-        *_one_of("source", source),
-    )
-    case_ids = tuple(cases.order_by("case_id").values_list("case_id", flat=True))
-    return Question(case_ids, query, json.dumps([q, start, end, sorted(evidence), sorted(source)]))
+    return asked, list(_time_between(start, end))
 
 
 def search_events(question: Question, *, limit: int, cursor: str = "", newest_first: bool = True) -> Found:
@@ -142,7 +169,7 @@ def search_events(question: Question, *, limit: int, cursor: str = "", newest_fi
     signer = _signer(question, newest_first=newest_first)
     after = _read_cursor(cursor, signer) if cursor else None
     started = time.perf_counter()
-    with _answering():
+    with _answering("search", question.asked):
         page = engine().search(
             case_ids=question.case_ids,
             query=question.query,
@@ -151,7 +178,7 @@ def search_events(question: Question, *, limit: int, cursor: str = "", newest_fi
             descending=newest_first,
         )
     return Found(
-        documents=[public(document) for document in page.documents],
+        documents=with_annotations([public(document) for document in page.documents]),
         total=page.total,
         next_cursor=_write_cursor(page.next, signer) if page.next else None,
         took_ms=round((time.perf_counter() - started) * 1000),
@@ -160,7 +187,7 @@ def search_events(question: Question, *, limit: int, cursor: str = "", newest_fi
 
 def count_events(question: Question) -> int:
     """Return the exact number of matching events."""
-    with _answering():
+    with _answering("count", question.asked):
         return engine().count(case_ids=question.case_ids, query=question.query)
 
 
@@ -168,7 +195,7 @@ def histogram(question: Question, interval: str = "auto") -> Histogram:
     """Count by interval; the buckets and `undated` sum to the total. Raises Invalid."""
     if interval not in ("auto", *INTERVALS):
         raise Invalid(f"interval: one of auto, {', '.join(INTERVALS)}.", field="interval")
-    with _answering():
+    with _answering("histogram", question.asked):
         try:
             return engine().histogram(case_ids=question.case_ids, query=question.query, interval=interval)
         except ValueError as error:
@@ -183,21 +210,34 @@ def terms(question: Question, field: str, size: int = 10) -> Terms:
     if not 1 <= size <= TERMS_LIMIT:
         raise Invalid(f"size: expected a number from 1 to {TERMS_LIMIT}.", field="size")
     name = _term_field(field)
-    with _answering():
+    with _answering("terms", question.asked):
         return engine().terms(case_ids=question.case_ids, query=question.query, field=name, size=size)
 
 
 def fields(cases: QuerySet[Case]) -> list[FieldInfo]:
     """Return the fields and attributes that the events of the cases have."""
-    with _answering():
+    with _answering("fields"):
         return engine().fields(case_ids=_ids(cases))
+
+
+def events_up_to(question: Question, limit: int) -> list[tuple[str, str]]:
+    """Return (event id, evidence id) of every match. Raises TooManyEvents when they are more than `limit`."""
+    total = count_events(question)
+    if total > limit:
+        raise TooManyEvents(total, limit)
+    with _answering("listing", question.asked):
+        stream = engine().stream(case_ids=question.case_ids, query=question.query)
+        found = [(document["event_id"], document["evidence_uid"]) for document in islice(stream, limit + 1)]
+    if len(found) > limit:  # more came in between
+        raise TooManyEvents(len(found), limit)
+    return found
 
 
 def get_event(cases: QuerySet[Case], event_id: str) -> Document:
     """Return one event as the index keeps it (`document.public` shows it). Raises Missing."""
     document = None
     if _EVENT_ID.fullmatch(event_id):
-        with _answering():
+        with _answering("event"):
             document = engine().get(case_ids=_ids(cases), event_id=event_id)
     if document is None:
         raise Missing("There is no such event.")
@@ -216,11 +256,9 @@ def export(question: Question, *, newest_first: bool = False) -> Iterator[Docume
 
 
 def _stream(question: Question, *, newest_first: bool) -> Iterator[Document]:
-    with _answering():
-        for document in engine().stream(
-            case_ids=question.case_ids, query=question.query, descending=newest_first
-        ):
-            yield public(document)
+    with _answering("export", question.asked):
+        found = engine().stream(case_ids=question.case_ids, query=question.query, descending=newest_first)
+        yield from each_with_annotations(map(public, found))
 
 
 def source_of(document: Document) -> bytes:
@@ -270,8 +308,8 @@ def _context(evidence: Evidence) -> Context:
 
 
 @contextmanager
-def _answering() -> Iterator[None]:
-    """Turn what an engine raises into refusals that everybody knows."""
+def _answering(kind: str, asked: str = "") -> Iterator[None]:
+    """Time a question, and turn what an engine raises into refusals that everybody knows."""
     try:
         yield
     except IndexUnavailable as error:
@@ -305,25 +343,6 @@ def _one_of(field: str, values: Iterable[str]) -> Iterator[Node]:
     wanted = [Equals(Field(field), value) for value in values if value]
     if wanted:
         yield any_of(wanted)
-
-
-def _without_annotations(node: Node) -> Node:
-    """Return the tree as engines take it.
-
-    People add nothing to events yet: a tag is one the parser gave, and no event has a star or a
-    comment.
-    """
-    match node:
-        case And(children) | Or(children):
-            return type(node)(tuple(_without_annotations(child) for child in children))
-        case Not(child):
-            return Not(_without_annotations(child))
-        case Annotated("tag", child):
-            return child
-        case Annotated():
-            return Nothing()
-        case _:
-            return node
 
 
 def _term_field(field: str) -> str:

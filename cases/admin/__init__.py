@@ -1,5 +1,6 @@
 """The admin: looking at cases. What changes something calls a service; evidence is read-only."""
 
+from cases.admin.annotation import AnnotationAdmin, AnnotationBatchAdmin, SavedSearchAdmin
 from cases.admin.audit import AuditAdmin
 from cases.admin.case import CaseAdmin
 from cases.admin.evidence import EvidenceAdmin, ModuleAdmin, PostedEventAdmin
@@ -8,6 +9,8 @@ from cases.admin.run import RejectedRecordAdmin, RunAdmin
 from cases.admin.team import TeamAdmin
 
 __all__ = [
+    "AnnotationAdmin",
+    "AnnotationBatchAdmin",
     "AuditAdmin",
     "CaseAdmin",
     "CustodyAdmin",
@@ -16,5 +19,6 @@ __all__ = [
     "PostedEventAdmin",
     "RejectedRecordAdmin",
     "RunAdmin",
+    "SavedSearchAdmin",
     "TeamAdmin",
 ]

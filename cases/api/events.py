@@ -17,7 +17,7 @@ from accounts.permissions import SignedIn
 from cases import audit, formats, search, services
 from cases.api.scope import CaseRoutes, Routes
 from cases.api.serializers import (
-    EventDetailSerializer,
+    EventSerializer,
     FieldsSerializer,
     FoundSerializer,
     HistogramSerializer,
@@ -30,6 +30,7 @@ from cases.index.engine import INTERVALS
 from cases.models import Case
 from cases.models.case import CaseQuerySet
 from cases.permissions import CanReadCase, CanWriteCase
+from cases.remarks import with_annotations
 from datamortem.common.api import number_in
 from datamortem.common.downloads import as_download
 
@@ -177,10 +178,11 @@ class EventsRoutes(CaseRoutes):
         }
         return Response(answer, status=202)
 
-    @extend_schema(operation_id="events_get", responses=EventDetailSerializer)
+    @extend_schema(operation_id="events_get", responses=EventSerializer)
     def retrieve(self, request: Request, case_id: str, event_id: str) -> Response:
         """Show an event whole, with what people added to it."""
-        return Response({**public(search.get_event(self.cases, event_id)), "annotations": []})
+        event = public(search.get_event(self.cases, event_id))
+        return Response(with_annotations([event])[0])
 
     @extend_schema(
         operation_id="events_source", responses={(200, "application/octet-stream"): OpenApiTypes.BINARY}

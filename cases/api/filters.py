@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 import django_filters
+from django.db.models import QuerySet
 
-from cases.models import Case, CaseStatus, CustodyEntry, Evidence, RunStatus, Severity, TaskRun
+from cases.index.text import fold
+from cases.models import (
+    Annotation,
+    Case,
+    CaseStatus,
+    CustodyEntry,
+    Evidence,
+    RunStatus,
+    SavedSearch,
+    Severity,
+    TaskRun,
+)
 
 
 class CaseFilter(django_filters.FilterSet):  # type: ignore[misc]
@@ -51,4 +63,36 @@ class CustodyFilter(django_filters.FilterSet):  # type: ignore[misc]
 
     class Meta:
         model = CustodyEntry
+        fields = ()
+
+
+class AnnotationFilter(django_filters.FilterSet):  # type: ignore[misc]
+    """Annotations by event, by what they say (a tag as `tag:` compares it), by author and batch."""
+
+    event_id = django_filters.CharFilter()
+    evidence = django_filters.CharFilter(field_name="evidence_uid")
+    tag = django_filters.CharFilter(method="with_tag")
+    star = django_filters.TypedChoiceFilter(
+        choices=(("true", "true"), ("false", "false")), coerce=lambda text: text == "true"
+    )
+    author = django_filters.CharFilter(field_name="author__username", lookup_expr="iexact")
+    batch = django_filters.NumberFilter(field_name="batch_id", min_value=1, max_value=2**31 - 1)
+
+    class Meta:
+        model = Annotation
+        fields = ()
+
+    def with_tag(self, annotations: QuerySet[Annotation], name: str, tag: str) -> QuerySet[Annotation]:
+        """Return those with the tag."""
+        return annotations.filter(tag_rows__folded=fold(tag.strip()))
+
+
+class SavedSearchFilter(django_filters.FilterSet):  # type: ignore[misc]
+    """Saved searches by words of the name, and who keeps them."""
+
+    name = django_filters.CharFilter(lookup_expr="icontains")
+    author = django_filters.CharFilter(field_name="author__username", lookup_expr="iexact")
+
+    class Meta:
+        model = SavedSearch
         fields = ()

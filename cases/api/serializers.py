@@ -238,6 +238,18 @@ class ModuleSerializer(serializers.ModelSerializer[AnalysisModule]):
         return list(kinds.get(module.name, ()))
 
 
+class RemarkSerializer(serializers.Serializer[Any]):
+    """What one person says of the event it stands beside."""
+
+    id = serializers.IntegerField()
+    tags = serializers.ListField(child=serializers.CharField())
+    star = serializers.BooleanField()
+    comment = serializers.CharField()
+    author = serializers.CharField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField()
+
+
 class EventSerializer(serializers.Serializer[Any]):
     """An event, for the OpenAPI document: answers are written from the index as they are."""
 
@@ -257,12 +269,7 @@ class EventSerializer(serializers.Serializer[Any]):
     evidence_uid = serializers.CharField()
     position = serializers.CharField()
     attributes = serializers.DictField()
-
-
-class EventDetailSerializer(EventSerializer):
-    """An event with what people added to it."""
-
-    annotations = serializers.ListField(child=serializers.DictField())
+    annotations = RemarkSerializer(many=True)
 
 
 class FoundSerializer(serializers.Serializer[Any]):

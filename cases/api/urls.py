@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
+from cases.api.annotations import AnnotationsRoutes, BatchesRoutes
 from cases.api.cases import CaseRoute, CasesRoutes, CustodyRoutes
 from cases.api.events import AllEventsRoutes, EventsRoutes
 from cases.api.evidence import EvidenceRoutes
@@ -12,6 +13,7 @@ from cases.api.joining import BelongingRoutes, JoinRoutes, RestrictedCasesRoutes
 from cases.api.members import MembersRoutes
 from cases.api.quotas import MyQuotaView, UserQuotaView
 from cases.api.runs import ModulesRoutes, RunsRoutes
+from cases.api.saved_searches import SavedSearchesRoutes
 from cases.api.teams import CaseTeamsRoutes, TeamMembersRoutes, TeamsRoutes
 
 _CASE = "cases/<path:case_id>/"  # ids of the old system may hold a slash
@@ -83,6 +85,23 @@ urlpatterns = [
         f"{_EVENTS}<str:event_id>/source/",
         EventsRoutes.as_view({"get": "source"}),
         name="api-event-source",
+    ),
+    path(f"{_CASE}annotations/", AnnotationsRoutes.as_view({"get": "list", "post": "create"})),
+    path(f"{_CASE}annotations/bulk/", AnnotationsRoutes.as_view({"post": "annotate_all"})),
+    path(f"{_CASE}annotations/batches/", BatchesRoutes.as_view({"get": "list"})),
+    path(f"{_CASE}annotations/batches/<int:batch_id>/undo/", BatchesRoutes.as_view({"post": "undo"})),
+    path(
+        f"{_CASE}annotations/<int:annotation_id>/",
+        AnnotationsRoutes.as_view(
+            {"get": "retrieve", "patch": "partial_update", "delete": "destroy"},
+        ),
+    ),
+    path(f"{_CASE}saved-searches/", SavedSearchesRoutes.as_view({"get": "list", "post": "create"})),
+    path(
+        f"{_CASE}saved-searches/<int:search_id>/",
+        SavedSearchesRoutes.as_view(
+            {"get": "retrieve", "patch": "partial_update", "delete": "destroy"},
+        ),
     ),
     # Last: what follows an id would be taken for a part of it.
     path(_CASE, CaseRoute.as_view({"get": "retrieve", "patch": "partial_update", "delete": "destroy"})),

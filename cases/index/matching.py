@@ -15,6 +15,7 @@ from cases.index.patterns import Test, pattern_test, regex_test
 from cases.index.text import flatten, fold, number, split, value_number, value_text, words
 from cases.index.tree import (
     MESSAGE,
+    RUNNING_TEXTS,
     WORD_FIELDS,
     And,
     Equals,
@@ -49,7 +50,7 @@ def text_test(node: Words | Fuzzy | Pattern | Regex) -> Test:
 
     Raises BadExpression for what RE2 refuses; `query.parse` lets none through.
     """
-    whole = node.field != MESSAGE if isinstance(node, Pattern | Regex) else False
+    whole = node.field not in RUNNING_TEXTS if isinstance(node, Pattern | Regex) else False
     match node:
         case Words(text=text, slop=slop):
             return phrase_test(words(text), slop)

@@ -18,6 +18,7 @@ from cases.index.tree import (
     COMMENT,
     KEYWORD_FIELDS,
     MESSAGE,
+    RUNNING_TEXTS,
     SCORE,
     TAGS,
     TIMESTAMP,
@@ -121,7 +122,7 @@ def _fuzzy(term: Text, edits: int, field: Field | None) -> Fuzzy:
 
 def _pattern(term: Text, field: Field) -> Pattern:
     try:
-        pattern_test(term.parts, whole=field != MESSAGE)
+        pattern_test(term.parts, whole=field not in RUNNING_TEXTS)
     except BadExpression:
         raise QueryError("this pattern has too many wildcards.", term.at) from None
     return Pattern(field, term.parts)
@@ -131,7 +132,7 @@ def _regex(term: Expression, field: Field) -> Regex:
     if not term.source:
         raise QueryError("there is nothing between the slashes of this regular expression.", term.at)
     try:
-        regex_test(term.source, whole=field != MESSAGE)
+        regex_test(term.source, whole=field not in RUNNING_TEXTS)
     except BadExpression as error:
         at = term.at + 1 + _typed(term.raw, error.offset)
         raise QueryError(f"not a regular expression (RE2): {shown(str(error))}.", at) from None

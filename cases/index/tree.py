@@ -44,6 +44,8 @@ SCORE: Final = Field("score")
 TAGS: Final = Field("tags")
 #: What people wrote about an event; in Annotated alone, never in a document.
 COMMENT: Final = Field("comment")
+#: Texts of many words: a pattern or expression is looked for anywhere in them.
+RUNNING_TEXTS: Final = (MESSAGE, COMMENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ class Equals:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A wildcard pattern: found anywhere in the message, or covering an exact field's value.
+    """A wildcard pattern: found anywhere in the message or a comment, or covering an exact field's value.
 
     `parts` alternates literal texts with the wildcards ANY ("*": any run of code points, also
     none) and ONE ("?": exactly one code point).
@@ -134,7 +136,7 @@ ONE: Final = Wildcard("?")
 
 @dataclass(frozen=True, slots=True)
 class Regex:
-    """An RE2 expression: searched in the message, or covering an exact field's value."""
+    """An RE2 expression: searched in the message or a comment, or covering an exact field's value."""
 
     field: Field
     source: str

@@ -4,6 +4,7 @@ from cases.models.analysis import AnalysisModule, RejectedRecord, RunStatus, Tas
 from cases.models.annotation import (
     Annotation,
     AnnotationBatch,
+    AnnotationBatchQuerySet,
     AnnotationQuerySet,
     AnnotationTag,
     SavedSearch,
@@ -28,6 +29,7 @@ __all__ = [
     "AnalysisModule",
     "Annotation",
     "AnnotationBatch",
+    "AnnotationBatchQuerySet",
     "AnnotationQuerySet",
     "AnnotationTag",
     "Case",

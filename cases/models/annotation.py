@@ -17,6 +17,14 @@ from accounts.models import User
 from cases.models.case import Case
 
 
+class AnnotationBatchQuerySet(models.QuerySet["AnnotationBatch"]):
+    """Which batches somebody may see."""
+
+    def visible_to(self, user: User) -> Self:
+        """Batches of the cases the user sees."""
+        return self.filter(case_ref__in=Case.objects.visible_to(user))
+
+
 class AnnotationBatch(models.Model):
     """One act of annotating all events of a query: what was asked, what was added, and whether undone."""
 
@@ -34,6 +42,8 @@ class AnnotationBatch(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
 
+    objects = AnnotationBatchQuerySet.as_manager()
+
     class Meta:
         db_table = "annotation_batches"
         ordering = ["-pk"]
@@ -42,6 +52,11 @@ class AnnotationBatch(models.Model):
     def __str__(self) -> str:
         return f"batch {self.pk}"
 
+    @property
+    def case_id(self) -> str:
+        """The public name of the case."""
+        return self.case_ref.case_id
+
 
 class AnnotationQuerySet(models.QuerySet["Annotation"]):
     """Which annotations somebody may see."""
@@ -49,6 +64,12 @@ class AnnotationQuerySet(models.QuerySet["Annotation"]):
     def visible_to(self, user: User) -> Self:
         """Annotations of the cases the user sees."""
         return self.filter(case_ref__in=Case.objects.visible_to(user))
+
+    def erase(self) -> int:
+        """Delete these and their tags, and return how many they were; `delete` would read each first."""
+        doomed = self.order_by()
+        AnnotationTag.objects.filter(annotation__in=doomed.values("pk")).delete()
+        return doomed._raw_delete(doomed.db)  # nothing but tags points at an annotation
 
 
 class Annotation(models.Model):
@@ -83,6 +104,16 @@ class Annotation(models.Model):
 
     def __str__(self) -> str:
         return f"annotation {self.pk}"
+
+    @property
+    def tags(self) -> list[str]:
+        """The tags, in the order in which they were given."""
+        return [row.tag for row in self.tag_rows.all()]
+
+    @property
+    def case_id(self) -> str:
+        """The public name of the case."""
+        return self.case_ref.case_id
 
 
 class AnnotationTag(models.Model):
@@ -140,3 +171,8 @@ class SavedSearch(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def case_id(self) -> str:
+        """The public name of the case."""
+        return self.case_ref.case_id

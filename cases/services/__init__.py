@@ -4,6 +4,17 @@ Who may do what is decided before, by querysets and permissions; `by` says who d
 None for an operator's command (`custody.acting_as` names it).
 """
 
+from cases.services.annotation import (
+    COMMENT_LENGTH,
+    TAG_LENGTH,
+    TAGS,
+    Said,
+    annotate,
+    change_annotation,
+    remove_annotation,
+    toggle_star,
+)
+from cases.services.annotation_batch import Annotated, annotate_all, undo_batch
 from cases.services.case import (
     CaseClosed,
     CaseIdTaken,
@@ -36,6 +47,7 @@ from cases.services.owner import pass_on
 from cases.services.posted import IndexBehind, Posted, check_backlog, post_events
 from cases.services.quota import Usage, check_quota, usage_of
 from cases.services.run import cancel_run, queue_rebuild, retry_run, run_again
+from cases.services.saved_search import change_search, remove_search, save_search
 from cases.services.team import (
     add_team,
     add_to_team,
@@ -48,6 +60,10 @@ from cases.services.team import (
 )
 
 __all__ = [
+    "COMMENT_LENGTH",
+    "TAGS",
+    "TAG_LENGTH",
+    "Annotated",
     "CaseClosed",
     "CaseIdTaken",
     "IndexBehind",
@@ -55,14 +71,19 @@ __all__ = [
     "Offer",
     "Posted",
     "Received",
+    "Said",
     "Usage",
     "accept_invitation",
     "add_member",
     "add_team",
     "add_to_team",
+    "annotate",
+    "annotate_all",
     "can_lead",
     "cancel_run",
+    "change_annotation",
     "change_member",
+    "change_search",
     "change_team",
     "change_team_role",
     "check_backlog",
@@ -85,14 +106,19 @@ __all__ = [
     "post_events",
     "queue_rebuild",
     "receive_evidence",
+    "remove_annotation",
     "remove_from_team",
     "remove_member",
+    "remove_search",
     "remove_team",
     "reopen_case",
     "restrict_case",
     "retry_run",
     "revoke_invitation",
     "run_again",
+    "save_search",
+    "toggle_star",
+    "undo_batch",
     "unrestrict_case",
     "update_case",
     "update_evidence",

@@ -16,7 +16,7 @@ from accounts.models import Invitation, User
 from cases import custody, store
 from cases.engines import IndexDown, engine
 from cases.index.engine import IndexUnavailable
-from cases.models import Case, CaseStatus, Event, Evidence, Severity, TaskRun
+from cases.models import Annotation, Case, CaseStatus, Event, Evidence, Severity, TaskRun
 from datamortem.common.errors import Conflict, Invalid, Missing
 
 _CASE_ID: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -153,6 +153,7 @@ def delete_case(*, case: Case, by: User | None, confirm: str | None = None) -> N
     custody.record(case_id=case.case_id, by=by, action="case.deleted", details=facts)
     case_id = case.case_id
     events.delete()
+    Annotation.objects.filter(case_ref=case).erase()
     invitations.revoke(Invitation.objects.filter(case_invitation__case_ref=case))
     case.delete()
     try:

@@ -19,10 +19,9 @@ from accounts.models import User
 from cases import custody, runs, store
 from cases.engines import IndexDown, engine
 from cases.index.engine import IndexUnavailable
-from cases.models import AnalysisModule, Case, Event, Evidence, RunStatus, TaskRun
+from cases.models import AnalysisModule, Annotation, Case, Event, Evidence, RunStatus, TaskRun
 from cases.models.evidence import POSTED
 from cases.services import quota
-from cases.services.case import discard_content, locked, locked_open
 from cases.services.module import module_called, modules
 from datamortem.common.errors import Invalid
 
@@ -207,7 +206,13 @@ def delete_evidence(*, evidence: Evidence, by: User | None) -> None:
     """
     case = locked_open(evidence.case)
     evidence = Evidence.objects.select_for_update(no_key=True).get(pk=evidence.pk)
-    details = {"name": evidence.original_name, "sha256": evidence.sha256, "size": evidence.size}
+    uid, sha256 = evidence.evidence_uid, evidence.sha256 if evidence.local_path else None
+    details = {
+        "name": evidence.original_name,
+        "sha256": evidence.sha256,
+        "size": evidence.size,
+        "annotations": Annotation.objects.filter(case_ref=case, evidence_uid=uid).erase(),
+    }
     custody.record(
         case_id=case.case_id,
         by=by,
@@ -215,7 +220,6 @@ def delete_evidence(*, evidence: Evidence, by: User | None) -> None:
         evidence_uid=evidence.evidence_uid,
         details=details,
     )
-    uid, sha256 = evidence.evidence_uid, evidence.sha256 if evidence.local_path else None
     if evidence.kind == POSTED:
         Event.objects.filter(case=case).delete()
     evidence.delete()

@@ -76,6 +76,11 @@ ASKS: Final[dict[tuple[str, str], Ask]] = {
     ("POST", f"{EVIDENCE}runs/"): Ask({"module": "jsonl"}, ids={"evidence_uid": "{idle_evidence_uid}"}),
     ("POST", f"{RUN}retry/"): Ask(ids={"run_id": "{failed_run_id}"}),
     ("POST", f"{CASE}events/"): Ask({"message": "new", "timestamp": "2024-03-01T00:00:00Z"}),
+    ("POST", f"{CASE}annotations/"): Ask({"event_id": "{event_id}", "tags": ["new"], "comment": "new"}),
+    ("POST", f"{CASE}annotations/bulk/"): Ask({"q": "*", "tags": ["new"], "limit": 100}),
+    ("PATCH", f"{CASE}annotations/<int:annotation_id>/"): Ask({"comment": "new"}),
+    ("POST", f"{CASE}saved-searches/"): Ask({"name": "new", "q": "new", "columns": ["new"]}),
+    ("PATCH", f"{CASE}saved-searches/<int:search_id>/"): Ask({"name": "new"}),
     ("GET", f"{CASE}events/terms/"): Ask(query={"field": "host"}),
     # The platform
     ("POST", "api/v1/users/"): Ask({"email": "new@example.org", "username": "new", "role": "viewer"}),

@@ -197,6 +197,7 @@ TEAM: Final = "api/v1/teams/<int:team_id>/"
 POLICY: Final[dict[str, dict[str, str]]] = {
     "healthz": {"GET": PUBLIC},
     "readyz": {"GET": PUBLIC},
+    "metrics": {"GET": PUBLIC},  # to this machine, or with a token of its own: test_metrics
     "api/v1/schema/": {"GET": PUBLIC},
     "api/v1/docs/": {"GET": PUBLIC},
     "^api/": dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), NOWHERE),
@@ -266,6 +267,14 @@ POLICY: Final[dict[str, dict[str, str]]] = {
     f"{CASE}events/fields/": {"GET": READS},
     f"{CASE}events/export/": {"GET": READS},
     EVENT: {"GET": READS},
+    f"{CASE}annotations/": {"GET": READS, "POST": WRITES},
+    f"{CASE}annotations/bulk/": {"POST": WRITES},
+    f"{CASE}annotations/batches/": {"GET": READS},
+    # Here the lead said it, and so may change it; what analysts said, they may change themselves.
+    f"{CASE}annotations/batches/<int:batch_id>/undo/": {"POST": MANAGES},
+    f"{CASE}annotations/<int:annotation_id>/": {"GET": READS, "PATCH": MANAGES, "DELETE": MANAGES},
+    f"{CASE}saved-searches/": {"GET": READS, "POST": WRITES},
+    f"{CASE}saved-searches/<int:search_id>/": {"GET": READS, "PATCH": MANAGES, "DELETE": MANAGES},
     f"{EVENT}source/": {"GET": READS},
     "api/v1/restricted-cases/": {"GET": ADMINS_PERSON},
     # Invitations to the platform, and of whoever got one

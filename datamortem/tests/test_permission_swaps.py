@@ -28,6 +28,7 @@ NOTHING: Final = "0" * 64
 NOTHING_BY_NAME: Final = {
     "session_id": "00000000-0000-4000-8000-000000000000",
     **dict.fromkeys(("run_id", "user_id", "team_id", "token_id", "invitation_id", "id"), "999999999"),
+    **dict.fromkeys(("annotation_id", "batch_id", "search_id"), "999999999"),
 }
 #: Members of a case are people of the whole platform, and admins look after all of them.
 _ANYBODY: Final = ("user_id", "team_id", "id", "key")
@@ -129,6 +130,9 @@ BODIES: Final[tuple[tuple[str, str, dict[str, Any]], ...]] = (
     ("lead", _POST, {"message": "n", "case_id": "{case_id}"}),
     ("lead", _POST, {"message": "n", "evidence_uid": "{evidence_uid}"}),
     ("lead", _POST, {"message": "n", "event_id": "{event_id}"}),
+    ("lead", f"POST {CASE}annotations/", {"event_id": "{event_id}", "star": True}),
+    ("lead", f"POST {CASE}annotations/bulk/", {"evidence": ["{evidence_uid}"], "star": True}),
+    ("lead", f"POST {CASE}annotations/bulk/", {"q": "case_id:{case_id}", "star": True}),
     ("lead", f"POST {EVIDENCE}runs/", {"module": "jsonl", "options": {"evidence": "{evidence_uid}"}}),
     ("superadmin", _ACT, {"do": "run-again", "to": "{evidence_uid}"}),
     ("superadmin", _ACT, {"do": "cancel", "to": "{run_id}"}),

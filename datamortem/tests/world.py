@@ -181,6 +181,18 @@ def _case(case_id: str, owner: User, members: Iterable[tuple[User, str]], team: 
     _staff(case, members, team)
     question = search.frame(cases=Case.objects.filter(pk=case.pk), evidence=[evidence.evidence_uid])
     found = search.search_events(question, limit=1)
+    event = found.documents[0]["event_id"]
+    said = services.Said(tags=(secret,), comment=secret)
+    annotation = services.annotate(
+        case=case, by=owner, event_id=event, evidence_uid=evidence.evidence_uid, **said.facts()
+    )
+    batch = services.annotate_all(
+        case=case, by=owner, asked={"q": secret}, events=[("0" * 64, idle.evidence_uid)], said=said
+    ).batch
+    assert batch is not None
+    kept = services.save_search(
+        case=case, by=owner, name=secret, q=secret, start="", end="", columns=[secret]
+    )
     return {
         "case_id": case_id,
         "evidence_uid": evidence.evidence_uid,
@@ -188,7 +200,10 @@ def _case(case_id: str, owner: User, members: Iterable[tuple[User, str]], team: 
         "run_id": str(run.pk),
         "failed_run_id": str(failed.pk),
         "user_id": str(other.pk),
-        "event_id": str(found.documents[0]["event_id"]),
+        "event_id": str(event),
+        "annotation_id": str(annotation.pk),
+        "batch_id": str(batch.pk),
+        "search_id": str(kept.pk),
         "team_id": str(team.pk),
         "invitation_id": str(_invitation(f"{secret}@example.org", owner, case).pk),
         "cursor": found.next_cursor or "",
@@ -197,6 +212,9 @@ def _case(case_id: str, owner: User, members: Iterable[tuple[User, str]], team: 
         "cases/evidence": str(evidence.pk),
         "cases/taskrun": str(run.pk),
         "cases/rejectedrecord": str(reject.pk),
+        "cases/annotation": str(annotation.pk),
+        "cases/annotationbatch": str(batch.pk),
+        "cases/savedsearch": str(kept.pk),
         "cases/event": str(Event.objects.get(case=case).pk),
         "cases/custodyentry": str(CustodyEntry.objects.filter(case_id=case_id).latest("pk").pk),
         "accounts/auditentry": str(AuditEntry.objects.filter(case_id=case_id).latest("pk").pk),
