@@ -22,6 +22,7 @@ from cases.index.engine import IndexUnavailable
 from cases.models import AnalysisModule, Annotation, Case, Event, Evidence, RunStatus, TaskRun
 from cases.models.evidence import POSTED
 from cases.services import quota
+from cases.services.case import discard_content, locked, locked_open
 from cases.services.module import module_called, modules
 from datamortem.common.errors import Invalid
 
