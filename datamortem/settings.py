@@ -163,6 +163,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "datamortem.common.measures.Requests",
     "datamortem.common.requests.RequestId",
     "datamortem.common.headers.ContentSecurity",
     "django.middleware.security.SecurityMiddleware",
@@ -353,7 +354,7 @@ SESSION_COOKIE_NAME = "__Host-sessionid" if _secure else "sessionid"
 CSRF_COOKIE_NAME = "__Host-csrftoken" if _secure else "csrftoken"
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # no third cookie
 SECURE_SSL_REDIRECT = _secure
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]  # asked from inside, in plain HTTP
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]  # asked from inside, in plain HTTP
 SECURE_HSTS_SECONDS = 31_536_000 if _secure else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _secure
 SECURE_REFERRER_POLICY = "same-origin"
@@ -374,6 +375,23 @@ STORAGES = {
 }
 WHITENOISE_USE_FINDERS = True  # a laptop needs no collectstatic
 
+# What is counted --------------------------------------------------------------------------------
+
+#: Who may read /metrics from elsewhere: whoever shows this.
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+if 0 < len(METRICS_TOKEN) < 20:
+    raise ImproperlyConfigured("METRICS_TOKEN: expected 20 or more random characters.")
+# The processes of one server share what they asked; gunicorn.conf.py says where.
+_counted = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "metrics": {
+        "BACKEND": f"django.core.cache.backends.{'filebased.FileBased' if _counted else 'locmem.LocMem'}"
+        "Cache",
+        "LOCATION": f"{_counted}/asked" if _counted else "metrics",
+    },
+}
+
 # Language, time, mail, logs ---------------------------------------------------------------------
 
 LANGUAGE_CODE = "en"
@@ -390,15 +408,26 @@ EMAIL_TIMEOUT = 20  # seconds: a mail server that says nothing holds nobody up
 #: Who mails come from.
 DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", default=f"dataMortem <noreply@{urlsplit(PUBLIC_URL).hostname}>")
 
+#: What a line of the log looks like: an object for programs, or words for people.
+LOG_FORMAT = _one_of("LOG_FORMAT", ("json", "text"), default="json")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {"context": {"()": "datamortem.common.logs.AddContext"}},
-    "formatters": {"json": {"()": "datamortem.common.logs.JSONFormatter"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["context"]}},
+    "formatters": {
+        "json": {"()": "datamortem.common.logs.JSONFormatter"},
+        "text": {"()": "datamortem.common.logs.TextFormatter"},
+    },
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["context"]}
+    },
     "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="WARNING")},
     "loggers": {
-        "django": {"handlers": [], "propagate": True, "level": env.str("LOG_LEVEL", default="WARNING")}
+        "django": {"handlers": [], "propagate": True, "level": env.str("LOG_LEVEL", default="WARNING")},
+        # Below this level they tell signed headers and whole answers.
+        "boto3": {"level": "WARNING"},
+        "botocore": {"level": "WARNING"},
+        "s3transfer": {"level": "WARNING"},
     },
 }
 

@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path, re_path
 
-from datamortem import health
+from datamortem import health, metrics
 from datamortem.common.api import Nowhere, failed, refused
 from datamortem.schema import DocsView, SchemaView
 
@@ -12,6 +12,7 @@ handler400, handler500 = refused, failed
 urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
+    path("metrics", metrics.metrics),
     path("api/v1/", include("accounts.urls")),
     path("api/v1/", include("cases.api.urls")),
     path("api/v1/schema/", SchemaView.as_view(), name="schema"),

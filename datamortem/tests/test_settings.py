@@ -45,6 +45,8 @@ def manage(home: Path, *arguments: str, **variables: str) -> subprocess.Complete
         ("FIELD_KEYS", "short"),
         ("SIGNING_KEYS", "short"),
         ("QUOTA_RUNS", "many"),
+        ("LOG_FORMAT", "xml"),
+        ("METRICS_TOKEN", "short"),
     ],
 )
 def test_nonsense_is_refused_by_name(tmp_path: Path, name: str, value: str) -> None:
@@ -89,8 +91,9 @@ def test_every_variable_has_its_line_in_the_example_environment() -> None:
     code = (ROOT / "datamortem/settings.py").read_text()
     read = set(re.findall(r'(?:env\.\w+|_\w+)\(\s*"([A-Z_]+)"', code))
     shown = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / "docker/env.example").read_text(), re.MULTILINE))
+    of_compose = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker/compose.yml").read_text()))
     assert read
-    assert read == shown
+    assert read | of_compose == shown
 
 
 def test_mail_goes_to_the_folder_that_was_named(tmp_path: Path) -> None:
