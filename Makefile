@@ -36,8 +36,8 @@ demo: $(VENV)/.installed ## Set up everything and show the main job on a fiction
 test: $(VENV)/.installed-dev ## Set up everything and pass the tests on the embedded default
 	$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
-test-services: $(VENV)/.installed-dev ## The same tests on PostgreSQL, started by this target
-	.ci/with-postgres $(BIN)/pytest -n 2 --dist worksteal $(ARGS)
+test-services: $(VENV)/.installed-dev ## The same tests on PostgreSQL and OpenSearch, and the stack of docker/compose.yml; starts them
+	.ci/with-postgres .ci/with-search --whole $(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
 test-schema: $(VENV)/.installed-dev ## The long tests of the schema's history, on both databases; ten million rows (6 GB)
 	$(BIN)/pytest -n 2 -m schema $(ARGS)
@@ -65,8 +65,7 @@ lint: $(VENV)/.installed-dev ## ruff, mypy, import contracts, migrations, deploy
 run: $(VENV)/.installed ## Serve the site and work off the runs, on http://127.0.0.1:8000 (PORT=…)
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@$(BIN)/python manage.py worker & worker=$$!; trap 'kill $$worker 2>/dev/null; wait' EXIT; trap : INT TERM; \
-	  $(BIN)/gunicorn datamortem.wsgi --bind 127.0.0.1:$(PORT) --worker-class gthread --workers 1 --threads 8 --limit-request-line 8190 \
-	    --no-control-socket
+	  $(BIN)/gunicorn datamortem.wsgi --bind 127.0.0.1:$(PORT)
 
 bench: $(VENV)/.installed-dev ## Measure what docs/benchmarks.md claims
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -9,13 +9,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import environ
+
 worker_class = "gthread"
 threads = 8
 limit_request_line = 8190
 control_socket_disable = True
 graceful_timeout = 60  # seconds for a download or an export to end when the server is stopped
 
-_HOME = Path(os.environ.get("DATAMORTEM_HOME") or Path(__file__).resolve().parent / "var").expanduser()
+_ROOT = Path(__file__).resolve().parent
+environ.Env.read_env(_ROOT / ".env")  # as the settings do
+_HOME = Path(os.environ.get("DATAMORTEM_HOME") or _ROOT / "var").expanduser()
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 

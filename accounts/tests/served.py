@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from urllib.request import urlopen
 
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
@@ -59,6 +60,11 @@ class Site:
             return answer.status, json.loads(content) if content else None, dict(answer.getheaders())
         finally:
             connection.close()
+
+    def text(self, path: str) -> str:
+        """Return the body of an answer that is no JSON."""
+        with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=60) as answer:
+            return str(answer.read().decode())
 
     def status_of(self, path: str, authorizations: Iterable[str]) -> int:
         """Return the status of an answer to a request with several `Authorization` headers."""

@@ -17,6 +17,7 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from accounts.models.mail import OutgoingMail
+from accounts.tests.served import served
 from cases import search
 from cases.index.engine import IndexUnavailable
 from cases.models import Case, Evidence, TaskRun
@@ -288,3 +289,14 @@ def test_the_sums_of_a_web_server_survive_its_workers(tmp_path: Any, monkeypatch
     assert {file.name for file in place.iterdir()} == {"counter_ended.db", "histogram_ended.db"}
     conf["on_exit"](None)
     assert not place.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whichever_process_is_asked_tells_of_all() -> None:
+    """Two real processes of gunicorn; eight answers in a row come from both."""
+    with served(workers=2) as site:
+        for number in range(1, 9):
+            assert site.ask("GET", "/healthz")[0] == 200
+            said = site.text("/metrics")
+            assert f'{{method="GET",route="healthz",status="200"}} {number + 1}.0' in said
+            assert 'datamortem_up{part="database"} 1.0' in said
