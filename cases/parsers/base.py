@@ -6,15 +6,17 @@ Parsers turn bytes into records. They know no Django, settings, network or clock
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar, TypeVar
 
 from cases.records import Damage, ParseError, Record
 
-__all__ = ["Context", "Damage", "ParseError", "Parser", "Record", "Source"]
+__all__ = ["Context", "Damage", "ParseError", "Parser", "Piece", "Record", "Source"]
+
+T = TypeVar("T")
 
 #: How many bytes of the (decompressed) content `Source.head` offers for choosing a parser.
 HEAD_SIZE = 64 * 1024
@@ -33,6 +35,23 @@ class Context:
     reference: datetime | None = None
     host: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a content that a parser can read by itself: `start` up to `end`, in bytes.
+
+    `first` is the number of its first line, chunk or entry. `entry` is a place in the stored file
+    and the place in the content where unpacking can begin there. `state` is what the parser has to
+    know of what comes before, as JSON.
+    """
+
+    start: int
+    end: int
+    first: int = 0
+    is_last: bool = False
+    entry: tuple[int, int] = (0, 0)
+    state: dict[str, Any] = field(default_factory=dict)
 
 
 class Source(ABC):
@@ -59,8 +78,23 @@ class Source(ABC):
         """
 
     @abstractmethod
+    def open_at(self, piece: Piece) -> BinaryIO:
+        """Return a new stream that begins where the piece does, and goes on behind its end."""
+
+    @abstractmethod
+    def entry(self, offset: int) -> tuple[int, int]:
+        """Return the last place at or before an offset of the content where unpacking can begin.
+
+        In the stored file and in the content, as far as the newest stream has been read.
+        """
+
+    @abstractmethod
     def progress(self) -> float:
-        """Return the part of the stored bytes that the newest stream has read, 0 to 1."""
+        """Return how much of the content, or of its piece, the newest stream has read, 0 to 1."""
+
+    @abstractmethod
+    def remember(self, name: str, make: Callable[[], T]) -> T:
+        """Return what was made under a name before, or make it: what is told of the whole content."""
 
 
 class Parser(ABC):
@@ -86,6 +120,19 @@ class Parser(ABC):
         Raises ParseError when the file cannot be read at all, or not any further; what was
         yielded before stays true.
         """
+
+    def cuts(self, source: Source, size: int) -> list[Piece]:
+        """Return pieces of some `size` bytes that make up the content, in order; none: read it whole.
+
+        Reading every piece by `read_piece` gives what `parse` gives: the same records under the same
+        positions, the same damages, in the same order. It costs little beside reading, and raises
+        ParseError where the content cannot be followed to its end.
+        """
+        return []
+
+    def read_piece(self, source: Source, piece: Piece) -> Iterator[Record | Damage]:
+        """Yield what `parse` yields for this piece of `cuts`, which another process may have made."""
+        raise ParseError(f"{self.name} reads evidence as a whole.")
 
     @abstractmethod
     def locate(self, source: Source, position: str, span: tuple[int, int] | None) -> bytes:

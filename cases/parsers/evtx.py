@@ -8,17 +8,13 @@ has a place. Which records there are is told by the chain that `evtx_chunks` wal
 from __future__ import annotations
 
 import io
-import struct
-import warnings
-import zlib
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import BinaryIO, Final, NamedTuple
 
-from evtx import PyEvtxParser
-
-from cases.parsers.base import Parser, Source
+from cases.parsers.base import Parser, Piece, Source
 from cases.parsers.evtx_chunks import (
     CHUNK_MAGIC,
     CHUNK_SIZE,
@@ -27,6 +23,7 @@ from cases.parsers.evtx_chunks import (
     RECORD_MAGIC,
     Chain,
     Entry,
+    FileHeader,
     data_matches,
     has_signature,
     header_faults,
@@ -36,21 +33,14 @@ from cases.parsers.evtx_chunks import (
     walk,
 )
 from cases.parsers.evtx_records import make_record
+from cases.parsers.evtx_texts import clean, read_texts
 from cases.records import RAW_LIMIT, Damage, ParseError, Record
 
-_REASON_LIMIT: Final = 200
 _SCATTERED: Final = 16
+#: A log with more chunks whose numbers come again is none that is worth cutting.
+_MANY_AGAIN: Final = 10_000
 #: Nobody looks at more than this of a damaged part.
 _LONGEST: Final = 64 * 1024 * 1024
-
-
-def _single_chunk_header() -> bytes:
-    """Return the file header of a log of one chunk."""
-    fields = struct.pack("<8sQQQIHHHH", FILE_MAGIC, 0, 0, 1, 128, 1, 3, 4096, 1).ljust(120, b"\0")
-    return (fields + struct.pack("<II", 0, zlib.crc32(fields))).ljust(4096, b"\0")
-
-
-_HEADER: Final = _single_chunk_header()
 
 
 class EvtxParser(Parser):
@@ -72,20 +62,56 @@ class EvtxParser(Parser):
 
     def parse(self, source: Source) -> Iterator[Record | Damage]:
         """Yield the records chunk by chunk, in the order of the file."""
-        if not self.accepts(source):
-            raise ParseError("This is no Windows event log: it has no signature of one.")
-        header = read_file_header(source.head)
-        if header.faults:
-            span = (0, min(header.size, len(source.head)))
-            yield Damage("file header", _sentence("The file header", header.faults), b"", span)
-        recover = source.context.options.get("recover", "").lower() in ("yes", "true", "1")
-        log = _Log(header.chunks, has_checksums=header.has_checksums, recover=recover)
+        header, log = self._begin(source)
+        yield from _faults(header, source)
         with source.open() as stream:
             if len(stream.read(header.size)) < header.size:
                 raise ParseError("The file ends inside its header.")
             for offset, block in read_blocks(stream, header.size):
                 yield from log.read(offset, block)
         yield from log.close()
+
+    def cuts(self, source: Source, size: int) -> list[Piece]:
+        """Cut between chunks in use, by walking all chains for numbers that come again."""
+        header, log = self._begin(source)
+        log.only_walks = True
+        pieces: list[Piece] = []
+        again: list[int] = []
+        state = {"again": again}  # one list for all: what comes before a piece does no harm in it
+        start, first = header.size, 0
+        with source.open() as stream:
+            stream.read(header.size)
+            for offset, block in read_blocks(stream, header.size):
+                index = log.seen
+                deque(log.read(offset, block), 0)
+                if log.holds_back:
+                    continue
+                if log.comes_again:
+                    again.append(index)
+                    if len(again) > _MANY_AGAIN:
+                        return []
+                if offset - start >= size:
+                    pieces.append(Piece(start, offset, first, entry=source.entry(start), state=state))
+                    start, first = offset, index
+        return [*pieces, Piece(start, max(log.end, start), first, True, source.entry(start), state)]
+
+    def read_piece(self, source: Source, piece: Piece) -> Iterator[Record | Damage]:
+        """Yield the records of the chunks of a piece."""
+        header, log = self._begin(source)
+        if not piece.first:
+            yield from _faults(header, source)
+        log.seen, log.again = piece.first, frozenset(piece.state["again"])
+        with source.open_at(piece) as stream:
+            for offset, block in read_blocks(stream, piece.start, piece.end):
+                yield from log.read(offset, block)
+        yield from log.close() if piece.is_last else log.report_held()
+
+    def _begin(self, source: Source) -> tuple[FileHeader, _Log]:
+        if not self.accepts(source):
+            raise ParseError("This is no Windows event log: it has no signature of one.")
+        header = read_file_header(source.head)
+        recover = source.context.options.get("recover", "").lower() in ("yes", "true", "1")
+        return header, _Log(header.chunks, has_checksums=header.has_checksums, recover=recover)
 
     def locate(self, source: Source, position: str, span: tuple[int, int] | None) -> bytes:
         """Return the binary record, or what stands in its place."""
@@ -100,6 +126,12 @@ class EvtxParser(Parser):
         if position.startswith("record ") and not _is_record(found, position):
             raise ParseError(f"There is no {position} at {offset}.")
         return found
+
+
+def _faults(header: FileHeader, source: Source) -> Iterator[Damage]:
+    if header.faults:
+        span = (0, min(header.size, len(source.head)))
+        yield Damage("file header", _sentence("The file header", header.faults), b"", span)
 
 
 def _skip(stream: BinaryIO, offset: int) -> None:
@@ -139,15 +171,31 @@ class _Log:
         self.expected = chunks
         self.has_checksums = has_checksums
         self.recover = recover
-        self.numbers = _Numbers()
         self.seen = 0
         self.end = 0
+        #: Chunks whose numbers were there before; None: that is found out on the way.
+        self.again: frozenset[int] | None = None
+        #: Only follow the chains, and read no record.
+        self.only_walks = False
+        self.comes_again = False
+        self._numbers = _Numbers()
         self._held: list[_Held] = []
+
+    @property
+    def holds_back(self) -> bool:
+        """Whether the chunk read last was held back."""
+        return bool(self._held)
+
+    def are_new(self, index: int, numbers: list[int]) -> bool:
+        """Take the numbers of a chunk; return whether none of them was there before."""
+        self.comes_again = not self._numbers.are_new(numbers) if self.again is None else index in self.again
+        return not self.comes_again
 
     def read(self, offset: int, block: bytes) -> Iterator[Record | Damage]:
         """Yield what is in one chunk; one that seems to be unused is held back until more is known."""
         index = self.seen
         self.seen += 1
+        self.comes_again = False
         self.end = offset + len(block)
         if not block.strip(b"\0"):
             self._held.append(_Held(index, offset, b""))
@@ -155,7 +203,7 @@ class _Log:
         if 0 < self.expected <= index and not has_signature(block):
             self._held.append(_Held(index, offset, block[:FIRST_RECORD]))
             return
-        yield from self._report_held()
+        yield from self.report_held()
         if len(block) < CHUNK_SIZE:
             whole = block.ljust(CHUNK_SIZE, b"\0")
             yield self._cut(index, offset, block, whole)
@@ -172,12 +220,12 @@ class _Log:
         what the disk held before, and no record.
         """
         self._held = [held for held in self._held if held.number < self.expected]
-        yield from self._report_held()
+        yield from self.report_held()
         if missing := max(self.expected - self.seen, 0):
             reason = f"The file header counts {self.expected} chunks; the file ends after {self.seen}."
             yield Damage(f"the last {missing} chunks", reason, b"", (self.end, 0))
 
-    def _report_held(self) -> Iterator[Damage]:
+    def report_held(self) -> Iterator[Damage]:
         """Yield the damages that held chunks are if others in use follow; zeros in a row are one."""
         held, self._held = self._held, []
         for content, run in groupby(held, key=lambda chunk: bool(chunk.head)):
@@ -272,7 +320,9 @@ class _Chunk:
     def _records(self, chain: Chain) -> Iterator[Record | Damage]:
         entries = chain.entries
         names = self._names(entries)
-        texts, reasons = _read_texts(self.content, chain)
+        if self.log.only_walks:
+            return
+        texts, reasons = read_texts(self.content, chain)
         for entry, name, text in zip(entries, names, texts, strict=True):
             if entry.fault:
                 yield self._damage(entry, name, f"The record is damaged: {entry.fault}.")
@@ -284,12 +334,12 @@ class _Chunk:
             try:
                 yield make_record(text, position=name, span=span, filetime=entry.filetime)
             except (ValueError, TypeError, AttributeError, RecursionError) as error:
-                yield self._damage(entry, name, f"The record is no event: {_clean(str(error))}")
+                yield self._damage(entry, name, f"The record is no event: {clean(str(error))}")
 
     def _names(self, entries: list[Entry]) -> list[str]:
         """Return a name for every record that no other of the log has."""
         numbers = [entry.number for entry in entries if entry.number >= 0]
-        is_new = not numbers or self.log.numbers.are_new(numbers)
+        is_new = not numbers or self.log.are_new(self.index, numbers)
         is_single = len(set(numbers)) == len(numbers)
         if is_new and is_single and len(numbers) == len(entries):
             return [f"record {number}" for number in numbers]
@@ -315,60 +365,6 @@ class _Chunk:
         span = (self.offset + place, chain.limit - place)
         raw = self.content[place : min(chain.limit, place + RAW_LIMIT)]
         return Damage(f"chunk {self.index} from {place}", f"{reason}.", raw, span)
-
-
-def _read_texts(content: bytes, chain: Chain) -> tuple[Iterable[str | None], Iterator[str]]:
-    """Return the JSON of each entry, None for those that cannot be read, and the reasons in order."""
-    count = len(chain.entries)
-    if not count:
-        return [], iter(())
-    # The chain was walked: the header's own idea of the last record must not end the reading.
-    image = bytearray(_HEADER + content)
-    struct.pack_into("<8s", image, 4096, CHUNK_MAGIC)
-    struct.pack_into("<Q", image, 4096 + 32, 2**64 - 1)
-    struct.pack_into("<I", image, 4096 + 48, chain.end)
-    if chain.whole:
-        found, _ = _convert(image)
-        if len(found) == count:
-            return [text for _, text in found], iter(())
-    return _read_one_by_one(image, chain)
-
-
-def _read_one_by_one(image: bytearray, chain: Chain) -> tuple[Iterable[str | None], Iterator[str]]:
-    """Read a chunk in which not everything can be read: records are told apart by their places.
-
-    What is damaged in their headers must not end the reading, so they are written anew.
-    """
-    for number, entry in enumerate(chain.entries):
-        struct.pack_into("<4sIQQ", image, 4096 + entry.offset, RECORD_MAGIC, entry.size, number, 0)
-    found, reasons = _convert(image)
-    if not found:  # the tables of strings and templates can be what is damaged; they only speed reading up
-        image[4096 + 128 : 4096 + FIRST_RECORD] = bytes(FIRST_RECORD - 128)
-        found, reasons = _convert(image)
-    texts = dict(found)
-    return [texts.get(number) for number in range(len(chain.entries))], iter(reasons)
-
-
-def _convert(image: bytes | bytearray) -> tuple[list[tuple[int, str]], list[str]]:
-    """Return number and JSON of the records that can be read, and why others cannot."""
-    found = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            for record in PyEvtxParser(io.BytesIO(image), skip_errors=True).records_json():
-                if record:  # one by one: those before an error stay
-                    found.append((record["event_record_id"], record["data"]))  # noqa: PERF401
-        except (RuntimeError, ValueError, OSError) as error:
-            return found, [_clean(str(error))]
-    said = [warning.message for warning in caught if warning.category is RuntimeWarning]
-    return found, [_clean(str(message)) for message in said]
-
-
-def _clean(reason: str) -> str:
-    """Return a library's reason without what would move a terminal, and cut."""
-    text = reason.removeprefix("Skipping EVTX data: RuntimeError: ")
-    text = "".join(char if char.isprintable() else "?" for char in text)
-    return text if len(text) <= _REASON_LIMIT else f"{text[:_REASON_LIMIT]}…"
 
 
 def _sentence(subject: str, faults: Iterable[str]) -> str:

@@ -101,14 +101,14 @@ def read_file_header(block: bytes) -> FileHeader:
     return FileHeader(size, chunks, has_checksums)
 
 
-def read_blocks(stream: BinaryIO, first: int) -> Iterator[tuple[int, bytes]]:
-    """Yield offset and bytes of every 64 KiB after the file header; the last may be shorter.
+def read_blocks(stream: BinaryIO, first: int, end: int | None = None) -> Iterator[tuple[int, bytes]]:
+    """Yield offset and bytes of every 64 KiB from `first` to `end`; the last may be shorter.
 
     An error of the stream is raised after what came before it was given out.
     """
     read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
     offset = first
-    while True:
+    while end is None or offset < end:
         block, error = _fill(read, CHUNK_SIZE)
         if block:
             yield offset, block

@@ -7,12 +7,13 @@ from functools import partial
 from itertools import islice
 from typing import Any, BinaryIO, ClassVar, Final
 
-from cases.parsers.base import HEAD_SIZE, Parser, Source
+from cases.parsers.base import HEAD_SIZE, Parser, Piece, Source
 from cases.parsers.clock import FIELD_OPTIONS, TIME_OPTIONS, Clock, check_options, time_texts
+from cases.parsers.cutting import cut_at_lines
 from cases.parsers.fields import Plan, choose_fields, plan_for
 from cases.parsers.jsonframes import Element, find_frame, read_elements
 from cases.parsers.jsontext import ObjectReader
-from cases.parsers.lines import Line, as_utf8, read_lines
+from cases.parsers.lines import Line, as_utf8, is_utf16, read_lines
 from cases.parsers.plaso import is_event, read_event_time
 from cases.parsers.shape import READ_NOTE, add_note, make_record
 from cases.parsers.spans import read_span
@@ -47,13 +48,28 @@ class JsonLines(Parser):
 
     def parse(self, source: Source) -> Iterator[Record | Damage]:
         """Yield an event for each object, with all its fields as attributes."""
+        return self._read(source, None)
+
+    def cuts(self, source: Source, size: int) -> list[Piece]:
+        """Cut between lines; a document has to be read as a whole."""
+        if is_utf16(source.head) or find_frame(source.head) is not None:
+            return []
+        return cut_at_lines(source, size)
+
+    def read_piece(self, source: Source, piece: Piece) -> Iterator[Record | Damage]:
+        """Yield an event for each line of the piece."""
+        return self._read(source, piece)
+
+    def _read(self, source: Source, piece: Piece | None) -> Iterator[Record | Damage]:
         check_options(source.context.options, _OPTIONS)
-        options = source.context.options
-        plan_of = partial(_plan_of, options=options)
-        clock = Clock(source.context, lambda: time_texts(_bodies(source), plan_of))
+        plan_of = partial(_plan_of, options=source.context.options)
+        clock = source.remember(
+            "clock of jsonl",
+            lambda: Clock(source.context, lambda: time_texts(_bodies(source), plan_of)),
+        )
         reader = ObjectReader()
-        with source.open() as stream:
-            for entry in _entries(source, stream, reader):
+        with source.open_at(piece) if piece else source.open() as stream:
+            for entry in _entries(source, stream, reader, piece):
                 if isinstance(entry, Damage):
                     yield entry
                     continue
@@ -77,9 +93,11 @@ class JsonLines(Parser):
         raise ParseError(f"There is no {position[:64]}.")
 
 
-def _entries(source: Source, stream: BinaryIO, reader: ObjectReader) -> Iterator[Line | Element | Damage]:
-    frame = find_frame(source.head)
-    return read_lines(stream) if frame is None else read_elements(stream, frame, reader)
+def _entries(
+    source: Source, stream: BinaryIO, reader: ObjectReader, piece: Piece | None = None
+) -> Iterator[Line | Element | Damage]:
+    frame = find_frame(source.head) if piece is None else None
+    return read_lines(stream, piece=piece) if frame is None else read_elements(stream, frame, reader)
 
 
 def _value(entry: Line | Element, reader: ObjectReader) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import codecs
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, Final, NamedTuple
 
+from cases.parsers.base import Piece
 from cases.records import RAW_LIMIT, Damage
 
 #: The longest line that is read as one, in bytes.
@@ -66,14 +67,21 @@ def as_utf8(head: bytes) -> bytes:
     return head.removeprefix(_UTF8_BOM)
 
 
-def read_lines(stream: BinaryIO, *, keep_blank: bool = False) -> Iterator[Line | Damage]:
+def read_lines(
+    stream: BinaryIO, *, keep_blank: bool = False, piece: Piece | None = None
+) -> Iterator[Line | Damage]:
     """Yield every line that is not blank (or every line), or the damage in its place.
+
+    Of a piece, at whose start the stream stands, the lines that begin in it.
 
     A byte order mark is passed over; UTF-16 is recognised by its mark and turned into UTF-8,
     with places still counted in bytes of the content. Lines too long, and runs of NUL bytes
     that a crash left in a log, are Damage; what follows a run on the same line is a line.
     """
-    for line in _raw_lines(stream):
+    end = piece.end if piece else None
+    for line in _raw_lines(stream, piece):
+        if end is not None and line.offset >= end:
+            return
         raw = line.raw
         if line.is_cut:
             yield line.damage(f"A line of {line.length} bytes; up to {LINE_LIMIT} are read.")
@@ -88,19 +96,29 @@ def read_lines(stream: BinaryIO, *, keep_blank: bool = False) -> Iterator[Line |
             yield line
 
 
-def _raw_lines(stream: BinaryIO) -> Iterator[Line]:
+def is_utf16(head: bytes) -> bool:
+    """Whether a text says that it is UTF-16, which has to be read from its beginning."""
+    return head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def _raw_lines(stream: BinaryIO, piece: Piece | None) -> Iterator[Line]:
     read = getattr(stream, "read1", stream.read)  # one step at a time: an error takes nothing along
+    if piece is not None and piece.start:
+        yield from _lines_from(read, b"", piece.first, piece.start)
+        return
     first = b""
     while len(first) < len(_UTF8_BOM) and (block := read(_BLOCK)):  # unpackers may give single bytes
         first += block
-    if first[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+    if is_utf16(first):
         yield from _utf16_lines(read, first)
         return
     offset = len(_UTF8_BOM) if first.startswith(_UTF8_BOM) else 0
-    number, pieces, held = 1, [first[offset:]], len(first) - offset
-    block = pieces[0] or read(_BLOCK)
-    if not pieces[0]:  # nothing but a mark so far
-        pieces, held = [block], len(block)
+    yield from _lines_from(read, first[offset:], 1, offset)
+
+
+def _lines_from(read: Callable[[int], bytes], first: bytes, number: int, offset: int) -> Iterator[Line]:
+    block = first or read(_BLOCK)
+    pieces, held = [block], len(block)
     while block:
         if b"\n" in block:
             lines = b"".join(pieces).split(b"\n")

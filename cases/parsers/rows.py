@@ -6,10 +6,13 @@ A quoted cell may hold line breaks. A quote that nothing closes costs its own li
 from __future__ import annotations
 
 import csv
+import sys
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import BinaryIO, Final, NamedTuple
 
+from cases.parsers.base import Piece
 from cases.parsers.lines import Line, read_lines
 from cases.records import Damage
 
@@ -63,17 +66,32 @@ class _NeverClosed(Exception):
 
 def read_rows(stream: BinaryIO, dialect: Dialect) -> Iterator[Row | Damage]:
     """Yield every row that is not a blank line, or the damage in its place."""
-    return _Rows(read_lines(stream, keep_blank=True), dialect).run()
+    return RowReader(stream, dialect).rows()
 
 
-class _Rows:
-    def __init__(self, lines: Iterator[Line | Damage], dialect: Dialect) -> None:
-        self._lines = lines
+class RowReader:
+    """One way through a text, or from the start of a piece on to the end of the text.
+
+    `reread` is what was read again so far, in bytes; a piece goes on with that of those before it.
+    """
+
+    def __init__(
+        self, stream: BinaryIO, dialect: Dialect, piece: Piece | None = None, reread: int = 0
+    ) -> None:
+        onward = replace(piece, end=sys.maxsize) if piece else None
+        self._lines = read_lines(stream, keep_blank=True, piece=onward)
         self._dialect = dialect
         self._waiting: deque[Line | Damage] = deque()
-        self._reread = 0
+        self.reread = reread
+        #: Where the last line that was looked at ends.
+        self.end = 0
 
-    def run(self) -> Iterator[Row | Damage]:
+    @property
+    def is_clear(self) -> bool:
+        """Whether the next row begins with a line that nobody has looked at."""
+        return not self._waiting
+
+    def rows(self) -> Iterator[Row | Damage]:
         """Yield the rows."""
         delimiter, skips_space = self._dialect
         mark, blanks = delimiter.encode(), b" \t\r\v\f".replace(delimiter.encode(), b"")
@@ -95,7 +113,14 @@ class _Rows:
                 yield Row(line.number, line.offset, line.length, cells)
 
     def _next(self) -> Line | Damage | None:
-        return self._waiting.popleft() if self._waiting else next(self._lines, None)
+        if self._waiting:
+            return self._waiting.popleft()
+        line = next(self._lines, None)
+        if isinstance(line, Line):
+            self.end = line.offset + line.length
+        elif line is not None and line.span is not None:
+            self.end = line.span[0] + line.span[1]
+        return line
 
     def _quoted(self, first: Line) -> Row | Damage:
         taken = [first]
@@ -104,7 +129,7 @@ class _Rows:
         try:
             cells = next(csv.reader(feed, delimiter=delimiter, skipinitialspace=skips_space))
         except _NeverClosed:
-            self._reread += sum(line.length + _LINE_COST for line in taken[1:])
+            self.reread += sum(line.length + _LINE_COST for line in taken[1:])
             self._waiting.extendleft(reversed(taken[1:]))
             return first.damage("A quote is opened and never closed.")
         except csv.Error as error:
@@ -119,7 +144,7 @@ class _Rows:
         """Yield the text of the first line, and of more for as long as a quote is open."""
         yield _ended(taken[0])
         size = 0
-        while size <= QUOTED_LIMIT and (self._reread <= _REREAD_LIMIT or len(taken) <= _FEW):
+        while size <= QUOTED_LIMIT and (self.reread <= _REREAD_LIMIT or len(taken) <= _FEW):
             line = self._next()
             if not isinstance(line, Line):
                 if line is not None:

@@ -7,28 +7,21 @@ unpacked twice.
 
 from __future__ import annotations
 
-import bz2
 import io
-import lzma
 import os
 import stat
-import zlib
+from bisect import bisect_right
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Protocol
+from typing import Any, BinaryIO, Final, TypeVar
 
-import zstandard
-
-from cases.parsers.base import HEAD_SIZE, Context, Source
+from cases.parsers.base import HEAD_SIZE, Context, Piece, Source
+from cases.parsers.unpacking import Counted, Inflating, Unpacked, Zstd
 from cases.records import ParseError
 
+T = TypeVar("T")
+
 _BLOCK: Final = 256 * 1024
-#: Hostile headers ask for gigabytes; what packers really use is far below.
-_UNPACKING_MEMORY: Final = 256 * 1024**2
-#: A content that grows beyond both is no log but a bomb: zeros packed by gzip reach 1,030 to 1,
-#: real logs 5 to 60; the best packers reach thousands on very repetitive ones.
-RATIO_LIMIT: Final = 2_000
-RATIO_FREE: Final = 1024**3
 _LAYERS: Final = 2
 
 _MAGIC: Final = (
@@ -37,48 +30,6 @@ _MAGIC: Final = (
     ("xz", b"\xfd7zXZ\x00"),
     ("zstd", b"\x28\xb5\x2f\xfd"),
 )
-
-
-class _Unpacker(Protocol):
-    """What the decompressors of the standard library have in common."""
-
-    eof: bool
-    unused_data: bytes
-
-    def decompress(self, data: bytes, max_length: int = ...) -> bytes: ...
-
-
-class _Zlib:
-    """zlib's decompressor in the shape of the others."""
-
-    def __init__(self) -> None:
-        self._inner = zlib.decompressobj(wbits=31)  # gzip header and checksum
-        self._tail = b""
-
-    @property
-    def eof(self) -> bool:
-        return self._inner.eof
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._inner.unused_data
-
-    @property
-    def needs_input(self) -> bool:
-        return not self._tail
-
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
-        unpacked = self._inner.decompress(self._tail + data, max(max_length, 0))
-        self._tail = self._inner.unconsumed_tail
-        return unpacked
-
-
-_UNPACKERS: Final[dict[str, Callable[[], Any]]] = {
-    "gzip": _Zlib,
-    "bzip2": bz2.BZ2Decompressor,
-    "xz": lambda: lzma.LZMADecompressor(memlimit=_UNPACKING_MEMORY),
-}
-_FAULTS: Final = (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, zstandard.ZstdError)
 
 
 def compression_of(head: bytes) -> str | None:
@@ -93,11 +44,14 @@ class FileSource(Source):
         self.path = path
         self.name = name
         self.context = context or Context()
-        self._newest: _Counted | None = None
+        self._newest: Counted | None = None
+        self._outermost: Inflating | None = None
+        self._piece: Piece | None = None
+        self._remembered: dict[str, Any] = {}
         self._layers: list[str] = []
         with self._stored() as file:
-            head = file.read(16)
-            self._size = os.fstat(file.fileno()).st_size
+            head = file.read(16) or b""
+            self._size = file.seek(0, os.SEEK_END)
         while (found := compression_of(head)) and len(self._layers) < _LAYERS:
             self._layers.append(found)
             head = self._first(16)
@@ -116,20 +70,59 @@ class FileSource(Source):
 
     def open(self) -> BinaryIO:
         """Return a new stream over the content."""
-        stored = _Counted(self._stored())
-        self._newest = stored
+        return self._open((0, 0))
+
+    def open_at(self, piece: Piece) -> BinaryIO:
+        """Return a new stream that begins where the piece does."""
+        stream = self._open(piece.entry if self._layers else (piece.start, piece.start))
+        self._piece = piece
+        left = piece.start - (piece.entry[1] if self._layers else piece.start)
+        while left > 0:
+            passed = len(stream.read(min(left, _BLOCK)))
+            if not passed:
+                stream.close()
+                raise ParseError(f"The content ends before byte {piece.start}.")
+            left -= passed
+        return stream
+
+    def _open(self, entry: tuple[int, int]) -> BinaryIO:
+        """Return a stream from a place in the stored file on, which is another in the content."""
+        stored = Counted(self._stored(), self._size)
+        self._newest, self._outermost, self._piece = stored, None, None
+        if entry[0]:
+            stored.seek(entry[0])
         stream: io.RawIOBase = stored
         for layer in self._layers:
-            stream = _Zstd(stream, stored) if layer == "zstd" else _Unpacked(stream, layer, stored)
+            made = Zstd(stream, stored) if layer == "zstd" else Unpacked(stream, layer, stored)
+            made.place = entry[1]
+            stream = self._outermost = made
         return io.BufferedReader(stream, _BLOCK)
 
+    def entry(self, offset: int) -> tuple[int, int]:
+        """Return the last place before an offset where unpacking can begin; at the start if in doubt."""
+        if self._outermost is None or len(self._layers) > 1:
+            return (0, 0)
+        entries = self._outermost.entries
+        place = bisect_right(entries, offset, key=lambda entry: entry[1])
+        return entries[place - 1] if place else (0, 0)
+
     def progress(self) -> float:
-        """Return the part of the stored bytes that was read, 0 to 1."""
+        """Return the part of the stored bytes, or of the piece, that was read, 0 to 1."""
         if self._newest is None or not self._size:
             return 0.0
-        return min(self._newest.total / self._size, 1.0)
+        if self._piece is None:
+            return min(self._newest.total / self._size, 1.0)
+        read = (self._outermost.place if self._outermost else self._newest.total) - self._piece.start
+        return min(max(read, 0) / max(self._piece.end - self._piece.start, 1), 1.0)
 
-    def _stored(self) -> io.FileIO:
+    def remember(self, name: str, make: Callable[[], T]) -> T:
+        """Return what was made under a name, made now if it is asked for the first time."""
+        if name not in self._remembered:
+            self._remembered[name] = make()
+        found: T = self._remembered[name]
+        return found
+
+    def _stored(self) -> io.RawIOBase:
         try:
             # Non-blocking, or a FIFO put in our way would hold us for ever.
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -157,146 +150,12 @@ class FileSource(Source):
         return found
 
 
-class _Counted(io.RawIOBase):
-    """The stored bytes, counted; fewer than there were at the start is an error."""
+class RemoteSource(FileSource):
+    """Stored evidence that is not on this machine: `opener` gives a stream that can seek."""
 
-    def __init__(self, file: io.FileIO) -> None:
-        self._file = file
-        self._size = os.fstat(file.fileno()).st_size
-        self.total = 0
+    def __init__(self, opener: Callable[[], io.RawIOBase], name: str, context: Context | None = None) -> None:
+        self._opener = opener
+        super().__init__(Path(name), name, context)
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        self.total = self._file.seek(offset, whence)
-        return self.total
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-    def readinto(self, buffer: Any) -> int:
-        try:
-            count = self._file.readinto(buffer) or 0
-        except OSError as error:
-            raise ParseError(f"The stored file cannot be read on: {error.strerror}.") from error
-        if not count and self.total < self._size:
-            raise ParseError(
-                f"The file ended after {self.total} of {self._size} bytes: it shrank while read."
-            )
-        self.total += count
-        return count
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
-
-
-class _Inflating(io.RawIOBase):
-    """Unpacked content: a raw stream that watches how it grows."""
-
-    def __init__(self, packed: io.RawIOBase, name: str, stored: _Counted) -> None:
-        self._packed = packed
-        self._name = name
-        self._stored = stored
-        self._given = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def _take(self) -> bytes:
-        return self._packed.read(_BLOCK) or b""
-
-    def _unpack(self, size: int) -> bytes:
-        raise NotImplementedError
-
-    def readinto(self, buffer: Any) -> int:
-        try:
-            data = self._unpack(len(buffer))
-        except _FAULTS as error:
-            reason = str(error) or type(error).__name__
-            raise ParseError(
-                f"The {self._name} stream is damaged after {self._given} bytes: {reason}."
-            ) from error
-        buffer[: len(data)] = data
-        self._given += len(data)
-        if self._given > RATIO_FREE and self._given > RATIO_LIMIT * self._stored.total:
-            raise ParseError(
-                f"The {self._name} stream grows more than {RATIO_LIMIT} times its size "
-                f"({self._given} bytes so far): unpack it outside if this is no bomb, and take in the result."
-            )
-        return len(data)
-
-    def close(self) -> None:
-        self._packed.close()
-        super().close()
-
-
-class _Unpacked(_Inflating):
-    """gzip, bzip2 or xz, member after member."""
-
-    def __init__(self, packed: io.RawIOBase, name: str, stored: _Counted) -> None:
-        super().__init__(packed, name, stored)
-        self._make = _UNPACKERS[name]
-        self._unpacker: Any = None
-        self._waiting = b""
-
-    def _unpack(self, size: int) -> bytes:
-        while True:
-            if self._unpacker is None and not self._begin_member():
-                return b""
-            is_fed = self._waiting or not self._unpacker.needs_input
-            data = self._waiting if is_fed else self._take()
-            self._waiting = b""
-            unpacked: bytes = self._unpacker.decompress(data, size)
-            # At the end zlib is asked once more: it holds back what did not fit the last time.
-            if not (is_fed or data or unpacked or self._unpacker.eof):
-                raise EOFError("it ends in the middle")
-            if self._unpacker.eof:
-                self._waiting = self._unpacker.unused_data
-                self._unpacker = None
-            if unpacked:
-                return unpacked
-
-    def _begin_member(self) -> bool:
-        """Start on the next member; False at the end. Padding with zeros ends a file (tapes, xz)."""
-        self._waiting = self._waiting.lstrip(b"\0")
-        while not self._waiting:
-            block = self._take()
-            if not block:
-                return False
-            self._waiting = block.lstrip(b"\0") if self._given else block
-        self._unpacker = self._make()
-        return True
-
-
-class _Zstd(_Inflating):
-    """Zstandard, frame after frame."""
-
-    def __init__(self, packed: io.RawIOBase, stored: _Counted) -> None:
-        super().__init__(packed, "zstd", stored)
-        self._unpacker = zstandard.ZstdDecompressor(max_window_size=_UNPACKING_MEMORY)
-        self._frame: Any = None
-        self._waiting = b""
-        self._ready = b""
-
-    def _unpack(self, size: int) -> bytes:
-        while not self._ready:
-            data = self._waiting or self._take()
-            self._waiting = b""
-            if not data:
-                if self._frame is not None:
-                    raise EOFError("it ends in the middle")
-                return b""
-            if self._frame is None:
-                self._frame = self._unpacker.decompressobj(write_size=_BLOCK)
-            # In small steps: what one step unpacks is held in memory.
-            self._ready, self._waiting = self._frame.decompress(data[:4096]), data[4096:]
-            if self._frame.eof:
-                self._waiting = self._frame.unused_data + self._waiting
-                self._frame = None
-        ready, self._ready = self._ready[:size], self._ready[size:]
-        return ready
+    def _stored(self) -> io.RawIOBase:
+        return self._opener()

@@ -9,16 +9,17 @@ import re
 from collections.abc import Iterator
 from io import BytesIO
 from itertools import islice, pairwise
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
-from cases.parsers.base import HEAD_SIZE, Damage, ParseError, Parser, Record, Source
+from cases.parsers.base import HEAD_SIZE, Damage, ParseError, Parser, Piece, Record, Source
 from cases.parsers.clock import check_options
+from cases.parsers.cutting import cut_where
 from cases.parsers.following import find_span, followed
 from cases.parsers.lines import Line, decode, read_lines
 from cases.parsers.spans import read_span
 from cases.parsers.syslog_audit import AuditLine, audit_inside, read_audit
-from cases.parsers.syslog_export import is_export, read_export
-from cases.parsers.syslog_forms import Parts, Reader, yearless_date
+from cases.parsers.syslog_export import cut_export, is_export, read_export
+from cases.parsers.syslog_forms import Parts, Reader, is_zone, yearless_date
 from cases.parsers.syslog_messages import Meaning, meaning_of, plain_meaning
 from cases.parsers.syslog_year import YearWalk
 from cases.parsers.times import zone_named
@@ -32,6 +33,9 @@ _BEGINNING: Final = re.compile(
     rb"(?=[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:|[A-Z][a-z]{2} [ 0-3]?[0-9] [0-9]{2}:[0-9]{2}:)"
 )
 _DESCRIPTION: Final = "Event logged"
+_MONTH: Final = re.compile(rb"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) ")
+#: The first word behind a time of ISO 8601.
+_ISO_WORD: Final = re.compile(rb"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.,Z+-]+ ([^ \t]+) ")
 #: Has every day, for looking at lines whose year does not matter.
 _ANY_YEAR: Final = 2000
 
@@ -71,15 +75,33 @@ class Syslog(Parser):
 
     def parse(self, source: Source) -> Iterator[Record | Damage]:
         """Yield every message in the order of the lines."""
+        return self._read(source, None)
+
+    def cuts(self, source: Source, size: int) -> list[Piece]:
+        """Cut before lines that are messages, following years and hosts; a journal export between entries."""
         check_options(source.context.options, ("year",))
         if is_export(source.head):
-            with source.open() as stream:
-                yield from read_export(stream)
-            return
+            return cut_export(source, size)
         reader = _LogReader(source)
-        reader.prepare()
-        with source.open() as stream:
-            yield from followed(read_lines(stream), reader.read)
+        pieces = cut_where(source, size, Following(reader))
+        for piece in pieces:
+            piece.state.update(reader.years())
+        return pieces
+
+    def read_piece(self, source: Source, piece: Piece) -> Iterator[Record | Damage]:
+        """Yield the messages of a piece."""
+        return self._read(source, piece)
+
+    def _read(self, source: Source, piece: Piece | None) -> Iterator[Record | Damage]:
+        check_options(source.context.options, ("year",))
+        with source.open_at(piece) if piece else source.open() as stream:
+            if is_export(source.head):
+                yield from read_export(stream, piece)
+                return
+            reader = _LogReader(source, state=piece.state if piece else None)
+            if piece is None:
+                reader.prepare()
+            yield from followed(read_lines(stream, piece=piece), reader.read)
 
     def locate(self, source: Source, position: str, span: tuple[int, int] | None) -> bytes:
         """Return the lines of a record."""
@@ -94,34 +116,41 @@ def _whole_lines(head: bytes) -> Iterator[Line | Damage]:
 
 
 class _LogReader:
-    """Turns lines of one source into records."""
+    """Turns lines of one source into records; `state` is what stands before a piece."""
 
-    def __init__(self, source: Source, *, only_looks: bool = False) -> None:
+    def __init__(
+        self, source: Source, *, only_looks: bool = False, state: dict[str, Any] | None = None
+    ) -> None:
         self._source = source
+        self._year: list[int | None] = state.get("year", []) if state else []
         self._only_looks = only_looks
         try:
             self._zone = zone_named(source.context.time_zone)
         except ValueError as error:
             raise ParseError(f"The time zone of the evidence is none: {error}.") from error
-        self._reader = Reader(self._zone, self._first_year)
-        self._is_unframed = _is_unframed(source.head)
+        self.forms = Reader(self._zone, self._first_year, state)
+        self.is_unframed = _is_unframed(source.head)
+
+    def years(self) -> dict[str, Any]:
+        """Return the first year of the log if it was needed, for the state of its pieces."""
+        return {"year": self._year} if self._year else {}
 
     def prepare(self) -> None:
         """Tell the years before the main reading, where the head shows that they will be needed."""
         lines = islice(_whole_lines(self._source.head), _LOOKED_AT)
         if any(isinstance(line, Line) and any(self._dates(line)) for line in lines):
-            self._reader.first_year()
+            self.forms.first_year()
 
     def read(self, line: Line) -> list[Record | Damage]:
         """Return the messages of a line: one, or several where a stream was stored without line ends."""
-        if self._is_unframed and (places := _beginnings(line)):
+        if self.is_unframed and (places := _beginnings(line)):
             return [self._message(piece, position) for piece, position in _pieces(line, places)]
         return [self._message(line, line.position)]
 
     def _message(self, line: Line, position: str) -> Record | Damage:
         text = decode(line.raw)
         try:
-            if (parts := self._reader.read(text)) is not None:
+            if (parts := self.forms.read(text)) is not None:
                 return _record(parts, position, line.span)
             if (audit := read_audit(text, self._zone)) is not None:
                 return _audit_record(audit, text, position, line.span)
@@ -132,9 +161,15 @@ class _LogReader:
         return Damage(position, reason, line.raw[:RAW_LIMIT], line.span)
 
     def _first_year(self) -> int | None:
-        """Read the log once for its dates alone; None where nothing tells a year."""
+        """Return the year of the first line; None where nothing tells it."""
         if self._only_looks:
             return _ANY_YEAR
+        if not self._year:
+            self._year = [self._source.remember("first year of syslog", self._find_first_year)]
+        return self._year[0]
+
+    def _find_first_year(self) -> int | None:
+        """Read the log once for its dates alone."""
         if chosen := self._source.context.options.get("year"):
             return _chosen_year(chosen)
         walk = YearWalk()
@@ -152,10 +187,50 @@ class _LogReader:
             return None
 
     def _dates(self, line: Line) -> Iterator[tuple[int, int]]:
-        places = (_beginnings(line) if self._is_unframed else None) or (0,)
+        places = (_beginnings(line) if self.is_unframed else None) or (0,)
         for place in places:
             if date := yearless_date(line.raw, place):
                 yield date
+
+
+class Following:
+    """Follows what goes from line to line: New Years, and which words are hosts.
+
+    Nearly all lines are passed over by their looks; those that may change something are read.
+    """
+
+    def __init__(self, reader: _LogReader) -> None:
+        self._reader = reader
+        self._forms = reader.forms
+        self._day = b""  # a line that begins so is of the day that was counted last
+        self._hosts: set[bytes] = set()
+        self._known = 0
+
+    def state(self) -> dict[str, Any] | None:
+        """Return it as JSON, None if there are too many hosts."""
+        return self._forms.state()
+
+    def follow(self, line: Line) -> None:
+        """Take a line."""
+        raw = line.raw
+        if raw[:6] == self._day or ((match := _ISO_WORD.match(raw)) and match[1] in self._hosts):
+            return
+        self._take(line)
+
+    def begins(self, line: Line) -> bool:
+        """Take a line; say whether it is one message, or several."""
+        return self._take(line)
+
+    def _take(self, line: Line) -> bool:
+        found = self._reader.read(line)
+        self._day = b""
+        if not self._reader.is_unframed:
+            if _MONTH.match(line.raw) and self._forms.counted_last(yearless_date(line.raw)):
+                self._day = line.raw[:6]
+            if self._known != len(self._forms.hosts):
+                self._known = len(self._forms.hosts)
+                self._hosts = {host.encode() for host in self._forms.hosts if not is_zone(host)}
+        return all(isinstance(entry, Record) for entry in found)
 
 
 def _chosen_year(text: str) -> int:

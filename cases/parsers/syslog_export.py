@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import re
 import struct
+import sys
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
+from cases.parsers.base import Piece, Source
 from cases.parsers.civil import within_range
+from cases.parsers.cutting import ended
 from cases.parsers.lines import decode
 from cases.parsers.syslog_forms import add_value
 from cases.parsers.syslog_messages import meaning_of
@@ -31,9 +34,22 @@ def is_export(head: bytes) -> bool:
     return _LOOKS.match(head) is not None
 
 
-def read_export(stream: BinaryIO) -> Iterator[Record | Damage]:
-    """Yield every entry. Raises ParseError when the stream is damaged."""
-    return _Export(stream).entries()
+def read_export(stream: BinaryIO, piece: Piece | None = None) -> Iterator[Record | Damage]:
+    """Yield every entry, or those of a piece. Raises ParseError when the stream is damaged."""
+    return _Export(stream, piece).entries()
+
+
+def cut_export(source: Source, size: int) -> list[Piece]:
+    """Return pieces of at least so many bytes, cut between entries. Raises ParseError."""
+    pieces: list[Piece] = []
+    start = first = 0
+    with source.open() as stream:
+        export = _Export(stream)
+        while not export.skip():
+            if export.place - start >= size:
+                pieces.append(Piece(start, export.place, first, entry=source.entry(start)))
+                start, first = export.place, export.number
+    return ended(source, pieces, start, export.place, first, {})
 
 
 class _Fault(ValueError):
@@ -43,18 +59,24 @@ class _Fault(ValueError):
 class _Export:
     """One reading: counts places, so that every entry has its span."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BinaryIO, piece: Piece | None = None) -> None:
         self._stream = stream
-        self._place = 0
-        self._number = 0
-        self._fault = ""
+        self.place = piece.start if piece else 0
+        self.number = piece.first if piece else 0
+        self._end = piece.end if piece and not piece.is_last else sys.maxsize
+
+    def skip(self) -> bool:
+        """Pass over an entry; say whether it was the last."""
+        _, fields, _, fault, ended = self._entry()
+        self.number += bool(fields or fault)
+        return ended
 
     def entries(self) -> Iterator[Record | Damage]:
-        while True:
+        while self.place < self._end:
             start, fields, raw, fault, ended = self._entry()
             if fields or fault:
-                self._number += 1
-                position, span = f"entry {self._number}", (start, self._place - start)
+                self.number += 1
+                position, span = f"entry {self.number}", (start, self.place - start)
                 yield (
                     Damage(position, fault, raw[:RAW_LIMIT], span)
                     if fault
@@ -66,17 +88,17 @@ class _Export:
     def _line(self) -> bytes:
         """Return the next line with its end, at most ENTRY_LIMIT bytes of it."""
         line = self._stream.readline(ENTRY_LIMIT)
-        self._place += len(line)
+        self.place += len(line)
         return line
 
     def _entry(self) -> tuple[int, list[tuple[str, str]], bytes, str, bool]:
         """Read to the empty line that ends an entry: start, fields, first bytes, fault, whether all ended."""
         fields: list[tuple[str, str]] = []
-        raw, fault, start = b"", "", self._place
+        raw, fault, start = b"", "", self.place
         while True:
             line = self._line()
             if not raw:
-                start = self._place - len(line)
+                start = self.place - len(line)
             if not line:
                 return start, fields, raw, fault, True
             if not line.strip(b"\r\n"):
@@ -85,7 +107,7 @@ class _Export:
                 continue
             if len(raw) < RAW_LIMIT:
                 raw += line[:RAW_LIMIT]
-            if not fault and self._place - start > ENTRY_LIMIT:
+            if not fault and self.place - start > ENTRY_LIMIT:
                 fault = f"An entry of more than {ENTRY_LIMIT} bytes."
             if fault:
                 continue  # to the end of the entry
@@ -103,14 +125,14 @@ class _Export:
                 raise _Fault("The entry ends in the middle of a field.")
             return name.decode("ascii"), decode(value)
         header = self._stream.read(8)
-        self._place += len(header)
+        self.place += len(header)
         if len(header) < 8:
             raise _Fault("The entry ends in the middle of a field.")
         (length,) = struct.unpack("<Q", header)
-        if self._place - start + length > ENTRY_LIMIT:
+        if self.place - start + length > ENTRY_LIMIT:
             raise _Fault(f"The field {name.decode('ascii')} claims {length} bytes.")
         data = self._stream.read(length + 1)
-        self._place += len(data)
+        self.place += len(data)
         if len(data) <= length or data[length:] != b"\n":
             raise _Fault("The entry ends in the middle of a field, or its length is wrong.")
         return name.decode("ascii"), decode(data[:length])

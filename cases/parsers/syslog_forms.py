@@ -63,6 +63,7 @@ _PLAIN_ISO: Final = re.compile(
     rf"(?!(?:{_LEVELS}):? )"
     r"([A-Za-z0-9_][^\s\[\]<>(){}\"'`:]{0,254}) ([^\s:\[\]<>]{1,128})(?:\[([0-9]{1,10})\])?: "
 )
+_ZONE: Final = re.compile(rf"(?:{_ZONES})\]?:?")
 _FRACTION: Final = re.compile(r"[.,]([0-9]+)")
 #: RFC 5424 with the nil value for a time.
 _TIMELESS: Final = re.compile(r"(?:[0-9]{1,6} )?<([0-9]{1,3})>1 - ")
@@ -80,6 +81,8 @@ _PROGRAM: Final = re.compile(
 )
 _HOST: Final = re.compile(r"([A-Za-z0-9_][^\s\[\]<>(){}\"'`]{0,254})(?: +|$)")
 _NO_HOST: Final = re.compile(r" *<([^<>\s\[]{1,64})\[([0-9]{1,10})\]> ")  # macOS wifi.log
+#: Characters of the names of hosts that can be handed on.
+_CARRIED: Final = 64 * 1024
 _LEVEL: Final = re.compile(rf"\[?({_LEVELS})\]?:? +")
 
 #: RFC 5424, tables 1 and 2, by the names that syslog.conf(5) has for them.
@@ -117,15 +120,33 @@ class Tag(NamedTuple):
 class Reader:
     """Reads lines of one log in any of the forms, whichever each line has."""
 
-    def __init__(self, zone: ZoneInfo, find_first_year: Callable[[], int | None]) -> None:
-        """`find_first_year` is asked once, for the first line that needs it."""
+    def __init__(
+        self,
+        zone: ZoneInfo,
+        find_first_year: Callable[[], int | None],
+        state: dict[str, Any] | None = None,
+    ) -> None:
+        """`find_first_year` is asked once, for the first line that needs it.
+
+        `state` is that of a reading up to the place where this one begins.
+        """
         self._zone = zone
         self.first_year = lru_cache(maxsize=1)(find_first_year)
-        self._walk = YearWalk()
-        self._hosts: set[str] = set()
+        self._walk = YearWalk(*state["walk"]) if state else YearWalk()
+        self.hosts: set[str] = set(state["hosts"]) if state else set()
         self._is_iso = False
         self._date = ""
         self._moments: dict[str, tuple[Instant | None, str]] = {}
+
+    def state(self) -> dict[str, Any] | None:
+        """Return what goes on to later lines, as JSON; None if there are too many hosts."""
+        if sum(map(len, self.hosts)) > _CARRIED:
+            return None
+        return {"walk": self._walk.place, "hosts": sorted(self.hosts)}
+
+    def counted_last(self, date: tuple[int, int] | None) -> bool:
+        """Say whether this month and day are those that New Years were counted by last."""
+        return date is not None and self._walk.is_at(*date)
 
     def read(self, text: str) -> Parts | None:
         """Return the parts of a line, None if it has no known form. Raises ValueError."""
@@ -179,8 +200,8 @@ class Reader:
         return Parts(instant, "", host, program, text[match.start(3) :], body, attributes)
 
     def _add_host(self, host: str) -> None:
-        if len(self._hosts) < 4096:
-            self._hosts.add(host)
+        if len(self.hosts) < 4096:
+            self.hosts.add(host)
 
     def _moment(
         self,
@@ -262,7 +283,7 @@ class Reader:
         if tag.program:
             self._add_host(tag.host)
             return tag
-        if is_forwarded or tag.host in self._hosts:
+        if is_forwarded or tag.host in self.hosts:
             return tag
         return Tag(None, None, None, None, rest, rest)
 
@@ -287,6 +308,11 @@ class Reader:
         shown = f"{program}[{pid}]" if program and pid else program
         tag = Tag(host, program, pid, None, f"{shown}: {body}" if shown else body, body)
         return _parts(instant, note, tag, attributes)
+
+
+def is_zone(word: str) -> bool:
+    """Say whether a word may be a time zone behind a time."""
+    return _ZONE.fullmatch(word) is not None
 
 
 def yearless_date(raw: bytes, place: int = 0) -> tuple[int, int] | None:

@@ -28,11 +28,21 @@ class YearWalk:
     line and this one. A few lines out of order, also around New Year, change nothing.
     """
 
-    def __init__(self) -> None:
-        self._passed = 0
-        self._day = 0
+    def __init__(self, passed: int = 0, day: int = 0) -> None:
+        """Begin anew, or at a `place`; what lies before one does not count for `first_year`."""
+        self._passed = passed
+        self._day = day
         self._latest: tuple[int, int, int] | None = None
         self._leap: set[int] = set()
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Where the walk is: New Years passed, and the number of the day."""
+        return self._passed, self._day
+
+    def is_at(self, month: int, day: int) -> bool:
+        """Say whether the last step was to this day, so that another one would change nothing."""
+        return self._day == _BEFORE[month] + day and 1 <= day <= _LENGTHS[month]
 
     def step(self, month: int, day: int) -> int:
         """Return the number of New Years since the first line; impossible dates do not count."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from io import BytesIO
 from itertools import islice
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
-from cases.parsers.base import HEAD_SIZE, Damage, ParseError, Parser, Record, Source
+from cases.parsers.base import HEAD_SIZE, Damage, ParseError, Parser, Piece, Record, Source
 from cases.parsers.clock import check_options
+from cases.parsers.cutting import cut_where
 from cases.parsers.following import find_span, followed
 from cases.parsers.lines import Line, decode, read_lines
 from cases.parsers.spans import read_span
@@ -52,11 +53,22 @@ class Weblog(Parser):
 
     def parse(self, source: Source) -> Iterator[Record | Damage]:
         """Yield every line, in order."""
+        return self._read(source, None)
+
+    def cuts(self, source: Source, size: int) -> list[Piece]:
+        """Cut before lines that are records, by following the directives of W3C."""
+        return cut_where(source, size, _LogReader(source.context.time_zone))
+
+    def read_piece(self, source: Source, piece: Piece) -> Iterator[Record | Damage]:
+        """Yield every line of a piece."""
+        return self._read(source, piece)
+
+    def _read(self, source: Source, piece: Piece | None) -> Iterator[Record | Damage]:
         check_options(source.context.options, ())
-        reader = _LogReader(source.context.time_zone)
-        with source.open() as stream:
+        reader = _LogReader(source.context.time_zone, piece.state if piece else None)
+        with source.open_at(piece) if piece else source.open() as stream:
             try:
-                yield from followed(read_lines(stream), reader.read)
+                yield from followed(read_lines(stream, piece=piece), reader.read)
             except ParseError:
                 yield from reader.rest()
                 raise
@@ -68,14 +80,28 @@ class Weblog(Parser):
 
 
 class _LogReader:
-    """Turns lines of one source into records."""
+    """Turns lines of one source into records; `state` is what stands before a piece."""
 
-    def __init__(self, time_zone: str) -> None:
+    def __init__(self, time_zone: str, state: dict[str, Any] | None = None) -> None:
         try:
             self._zone = zone_named(time_zone)
         except ValueError as error:
             raise ParseError(f"The time zone of the evidence is none: {error}.") from error
-        self._w3c = W3C(self._zone)
+        self._w3c = W3C(self._zone, state)
+
+    def state(self) -> dict[str, Any]:
+        """Return what the directives so far have said."""
+        return self._w3c.state()
+
+    def follow(self, line: Line) -> None:
+        """Take a line for what it says about those below it."""
+        if line.raw[:1] == b"#":
+            self.read(line)
+
+    def begins(self, line: Line) -> bool:
+        """Take a line; say whether it is a record that depends on nothing but the directives."""
+        found = self.read(line)
+        return line.raw[:1] != b"#" and all(isinstance(entry, Record) for entry in found)
 
     def read(self, line: Line) -> list[Record | Damage]:
         """Return the record of a line, after the directives before it."""

@@ -50,7 +50,8 @@ def is_w3c(head: bytes) -> bool:
 class W3C:
     """Follows the directives of one log and reads the lines by the newest."""
 
-    def __init__(self, zone: ZoneInfo) -> None:
+    def __init__(self, zone: ZoneInfo, state: dict[str, Any] | None = None) -> None:
+        """`state` is that of a reading up to the place where this one begins."""
         self._utc = zone_named("UTC")
         self._local = zone
         self._zone = self._utc
@@ -61,7 +62,20 @@ class W3C:
         self._separator = " "
         self._date = ""
         self._waiting: list[Record] = []
-        self._last: tuple[str, Instant] | None = None
+        self._last: tuple[str, ZoneInfo, Instant] | None = None
+        if state:
+            self._separator, self._date = state["separator"], state["date"]
+            self._zone = self._local if state["local"] else self._utc
+            self._set_fields(state["fields"])
+
+    def state(self) -> dict[str, Any]:
+        """Return what the directives so far have said, as JSON."""
+        return {
+            "fields": self._fields,
+            "separator": self._separator,
+            "date": self._date,
+            "local": self._zone is not self._utc,
+        }
 
     def takes(self, text: str) -> bool:
         """Say whether a line is a directive; below named fields every line with # is one."""
@@ -179,10 +193,10 @@ class W3C:
         if not text:
             attributes["time_note"] = "no field holds a time"
             return
-        if self._last is None or self._last[0] != text:
-            zone = self._local if "localtime" in attributes else self._zone
-            self._last = (text, read_time(text.strip("[]"), zone=zone))
-        instant = self._last[1]
+        zone = self._local if "localtime" in attributes else self._zone
+        if self._last is None or self._last[0] != text or self._last[1] is not zone:
+            self._last = (text, zone, read_time(text.strip("[]"), zone=zone))
+        instant = self._last[2]
         record.timestamp, record.time_precision = instant.timestamp, instant.precision
         record.timestamp_desc = "Request logged"
         notes = instant.notes if self._zone is not self._utc else ()

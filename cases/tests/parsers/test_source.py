@@ -17,6 +17,7 @@ import pytest
 import zstandard
 
 from cases.parsers import source as source_module
+from cases.parsers import unpacking
 from cases.parsers.base import HEAD_SIZE
 from cases.parsers.source import FileSource, compression_of
 from cases.records import ParseError
@@ -174,8 +175,8 @@ def test_content_that_only_begins_like_a_packing_is_a_clear_fault(tmp_path: Path
 def test_a_bomb_is_stopped_and_the_message_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(source_module, "RATIO_FREE", 1_000_000)
-    monkeypatch.setattr(source_module, "RATIO_LIMIT", 500)
+    monkeypatch.setattr(unpacking, "RATIO_FREE", 1_000_000)
+    monkeypatch.setattr(unpacking, "RATIO_LIMIT", 500)
     packed = PACK[name](b"\0" * 50_000_000)
     content, fault = read_all(stored(tmp_path, packed))
     assert "grows more than 500 times" in fault
@@ -183,7 +184,7 @@ def test_a_bomb_is_stopped_and_the_message_says_what_to_do(
 
 
 def test_a_bomb_within_a_packing_is_stopped_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source_module, "RATIO_FREE", 1_000_000)
+    monkeypatch.setattr(unpacking, "RATIO_FREE", 1_000_000)
     packed = gzip.compress(gzip.compress(b"\0" * 60_000_000))
     assert len(packed) < 5_000
     _, fault = read_all(stored(tmp_path, packed))
