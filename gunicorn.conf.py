@@ -39,7 +39,9 @@ def _directory() -> Path:
 _COUNTED = _directory()
 os.environ[_VARIABLE] = str(_COUNTED)
 
-from prometheus_client.mmap_dict import MmapedDict  # noqa: E402 (the library reads the variable here)
+from prometheus_client import mmap_dict  # noqa: E402 (the library reads the variable here)
+
+_Counts: Any = mmap_dict.MmapedDict
 
 
 def child_exit(server: Any, worker: Any) -> None:
@@ -48,8 +50,8 @@ def child_exit(server: Any, worker: Any) -> None:
         ended = _COUNTED / f"{kind}_{worker.pid}.db"
         if not ended.exists():
             continue
-        kept = MmapedDict(str(_COUNTED / f"{kind}_ended.db"))
-        for key, value, at, _ in MmapedDict.read_all_values_from_file(str(ended)):
+        kept = _Counts(str(_COUNTED / f"{kind}_ended.db"))
+        for key, value, at, _ in _Counts.read_all_values_from_file(str(ended)):
             kept.write_value(key, kept.read_value(key)[0] + value, at)
         kept.close()
         ended.unlink()

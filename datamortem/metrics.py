@@ -185,13 +185,12 @@ def _asked(base: _Stock) -> _Stock:
 def _plus(base: _Stock, runs: QuerySet[TaskRun], *, upto: int) -> _Stock:
     """Return the base with the ended ones of some runs added."""
     ended, counts = dict(base.ended), dict(base.counts)
-    for row in runs.values("task_name", "status").annotate(
-        Count("pk"), **{f"all_{name}": Sum(name) for name in _COUNTS}
-    ):
-        key = (_KINDS[row["task_name"]], row["status"])
-        ended[key] = ended.get(key, 0) + row["pk__count"]
-        for name in _COUNTS:
-            counts[name] = counts.get(name, 0) + row[f"all_{name}"]
+    sums = [Sum(name) for name in _COUNTS]
+    for name, status, number, *added in runs.values_list("task_name", "status").annotate(Count("pk"), *sums):
+        key = (_KINDS[name], status)
+        ended[key] = ended.get(key, 0) + number
+        for count, more in zip(_COUNTS, added, strict=True):
+            counts[count] = counts.get(count, 0) + more
     return _Stock(upto, ended, counts)
 
 

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, connections
 from django.test import Client
 from django.utils import timezone
 
@@ -78,7 +78,7 @@ def test_a_database_that_is_down_is_a_503_that_names_it(monkeypatch: pytest.Monk
     def down(*args: Any, **kwargs: Any) -> None:
         raise DatabaseError("password")
 
-    monkeypatch.setattr(type(connection._connections[connection._alias]), "cursor", down)
+    monkeypatch.setattr(type(connections["default"]), "cursor", down)
     answer = Client().get("/readyz")
     body = answer.json()
     assert answer.status_code == 503

@@ -17,14 +17,12 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from cases import custody, runs, store, tasks
+from cases import custody, store
 from cases.cage import Child
-from cases.engines import engine
 from cases.exchange import Job
-from cases.index.document import VERSION
 from cases.models import CustodyEntry
 from datamortem.common.errors import DomainError
-from datamortem.management.commands import _weaknesses
+from datamortem.management.commands import _services, _weaknesses
 from datamortem.management.commands._finding import Finding
 
 _PIN: Final = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)(?:\s*;([^\\]*))?", re.MULTILINE)
@@ -163,18 +161,6 @@ def _reading() -> Iterator[Finding]:
     )
 
 
-def _index() -> Iterator[Finding]:
-    health = engine().health()
-    remedy = "" if health.ok else "Check SEARCH_URL; `manage.py reindex --all` builds the index anew."
-    yield Finding("Index", f"{health.detail} Documents are of version {VERSION}.", remedy)
-
-
-def _worker() -> Iterator[Finding]:
-    state, waiting = tasks.worker_state(), runs.waiting().count()
-    remedy = "Start one: manage.py worker" if waiting and not state.alive else ""
-    yield Finding("Worker", f"{state.detail}; {waiting} runs wait", remedy)
-
-
 def _custody() -> Iterator[Finding]:
     cases = CustodyEntry.objects.order_by("case_id").values_list("case_id", flat=True).distinct()
     problems = [problem for case_id in cases for problem in custody.verify(case_id)]
@@ -188,7 +174,9 @@ def _if_migrated(check: Callable[[], Iterator[Finding]]) -> Callable[[], Iterato
             yield from check()
         except DatabaseError as error:
             yield Finding(
-                check.__name__.strip("_").capitalize(), str(error).strip(), "Mend the database first."
+                check.__name__.removeprefix("of").strip("_").capitalize(),
+                str(error).strip(),
+                "Mend the database first.",
             )
 
     return guarded
@@ -203,8 +191,9 @@ _CHECKS: Final = (
     _space,
     _evidence_store,
     _reading,
-    _index,
-    _if_migrated(_worker),
+    _if_migrated(_services.of_index),
+    _services.of_broker,
+    _if_migrated(_services.of_work),
     _if_migrated(_custody),
     _weaknesses.of_settings,
     _if_migrated(_weaknesses.of_accounts),
