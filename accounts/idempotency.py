@@ -10,6 +10,7 @@ from datetime import timedelta
 from functools import wraps
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
+import orjson
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from rest_framework.request import Request
@@ -44,8 +45,12 @@ def key_of(request: Request) -> str | None:
 
 def fingerprint_of(request: Request, content: Any) -> str:
     """Return what tells this request from others: method, address and content."""
-    text = json.dumps([request.method, request.get_full_path(), content], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    parts = [request.method, request.get_full_path(), content]
+    try:
+        text = orjson.dumps(parts, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # lone surrogates, integers beyond 64 bits
+        text = json.dumps(parts, sort_keys=True).encode("ascii")
+    return hashlib.sha256(text).hexdigest()
 
 
 def begin(user: User, key: str, fingerprint: str) -> IdempotentAnswer:

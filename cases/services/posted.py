@@ -19,7 +19,7 @@ from cases.models import Case, Evidence, TaskRun
 from cases.models.evidence import POSTED
 from cases.services import quota
 from cases.services.case import locked, locked_open
-from cases.services.posted_event import event_id, faults, shape
+from cases.services.posted_event import check, event_id, shape
 from datamortem.common.errors import TooLarge, TooMany
 
 #: How many events one call may bring.
@@ -68,11 +68,12 @@ def post_events(*, case: Case, by: User | None, events: Sequence[Any]) -> Posted
     shaped: dict[str, _Kept] = {}
     rejected = []
     for index, event in enumerate(events):
-        if errors := list(faults(event)):
-            rejected.append({"index": index, "errors": errors})
+        checked = check(event)
+        if checked.faults:
+            rejected.append({"index": index, "errors": checked.faults})
             continue
         kept = shape(event)
-        name = event_id(case.case_id, kept)
+        name = event_id(case.case_id, kept, floats=checked.floats)
         if name not in shaped:
             shaped[name] = _Kept(kept, text.dump(kept).decode())
     with transaction.atomic():

@@ -7,6 +7,8 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -28,11 +30,26 @@ _TOO_DEEP: Final = f"Objects and lists nest up to {_DEPTH} levels."
 _TOO_GREAT: Final = "Numbers reach up to 1.8e308 either way: send greater ones as text."
 
 
-def faults(event: Any) -> Iterator[str]:
-    """Yield what is wrong with an event, in words for whoever sent it; nothing of a good one."""
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What is wrong with an event, in words for whoever sent it; and whether it holds a float."""
+
+    faults: list[str]
+    floats: bool
+
+
+def check(event: Any) -> Checked:
+    """Say what is wrong with an event; nothing is with a good one."""
     if not isinstance(event, dict):
-        yield "An event is a JSON object."
-        return
+        return Checked(["An event is a JSON object."], floats=False)
+    faults = list(_faults(event))
+    fault, floats = _look_inside(event)
+    if fault:
+        faults.append(fault)
+    return Checked(faults, floats)
+
+
+def _faults(event: dict[str, Any]) -> Iterator[str]:
     if not isinstance(event.get("message"), str) or not event["message"]:
         yield "message: a text that is not empty is required."
     yield from _faults_of_time(event)
@@ -54,8 +71,6 @@ def faults(event: Any) -> Iterator[str]:
         yield "attributes: expected an object."
     elif attributes and (twice := sorted((event.keys() - _CORE_SET) & attributes.keys())):
         yield f"{custody.storable(twice[0])}: given twice, beside the attributes and among them."
-    if fault := _fault_inside(event):
-        yield fault
 
 
 def _faults_of_time(event: dict[str, Any]) -> Iterator[str]:
@@ -81,19 +96,22 @@ def _is_score(score: Any) -> bool:
     return is_number and abs(score) <= _SCORE_LIMIT  # false for NaN, too
 
 
-def _fault_inside(event: dict[str, Any]) -> str:
-    """Return what is wrong with the values at any depth: nesting, and numbers that JSON cannot say."""
+def _look_inside(event: dict[str, Any]) -> tuple[str, bool]:
+    """Return what is wrong with the values at any depth, and whether there is a float among them."""
     waiting: list[tuple[Any, int]] = [(event, 1)]  # a stack of ours: JSON nests deeper than calls may
+    floats = False
     while waiting:
         held, level = waiting.pop()
         if level >= _DEPTH and held:
-            return _TOO_DEEP
+            return _TOO_DEEP, floats
         for value in held.values() if isinstance(held, dict) else held:
             if isinstance(value, dict | list):
                 waiting.append((value, level + 1))
-            elif isinstance(value, float) and not math.isfinite(value):
-                return _TOO_GREAT
-    return ""
+            elif isinstance(value, float):
+                floats = True
+                if not math.isfinite(value):
+                    return _TOO_GREAT, floats
+    return "", floats
 
 
 def shape(event: dict[str, Any]) -> dict[str, Any]:
@@ -105,30 +123,24 @@ def shape(event: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def event_id(case_id: str, event: dict[str, Any]) -> str:
-    """Return the 64 hexadecimal characters that name a shaped event within its case, for ever."""
-    return hashlib.sha256(case_id.encode() + b"\x00" + canonical(event)).hexdigest()
+def event_id(case_id: str, event: dict[str, Any], *, floats: bool = True) -> str:
+    """Return the 64 hexadecimal characters that name a shaped event within its case, for ever.
 
-
-def canonical(event: dict[str, Any]) -> bytes:
-    """Return the JSON that the id is made of, as the standard library writes it.
-
-    Sorted names, no spaces, ASCII. The faster library writes the same bytes, and does the work,
-    unless there are characters beyond printable ASCII, which it does not escape, or floats with an
-    exponent, for which the two may differ.
+    `floats` says whether there may be one in it (see `canonical`).
     """
-    try:
-        found = orjson.dumps(event, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # lone surrogates, integers beyond 64 bits
-        return _canonical(event)
-    if not found.isascii() or b"\x7f" in found or (b"e" in found and _EXPONENT.search(found)):
-        return _canonical(event)
-    return found
+    return hashlib.sha256(case_id.encode() + b"\x00" + canonical(event, floats=floats)).hexdigest()
 
 
-#: What may be a number with an exponent; in a text it is found in vain, which costs time alone.
-_EXPONENT: Final = re.compile(rb"[0-9]e[-+0-9]")
+def canonical(event: dict[str, Any], *, floats: bool) -> bytes:
+    """Return the JSON that the id is made of: sorted names, no spaces, ASCII.
 
-
-def _canonical(event: dict[str, Any]) -> bytes:
+    It is what the standard library writes. The faster one writes the same bytes, and does the
+    work, unless there are floats, which it writes in another way when they are small or large, or
+    characters beyond printable ASCII, which it does not escape.
+    """
+    if not floats:
+        with suppress(TypeError):  # lone surrogates, integers beyond 64 bits
+            found = orjson.dumps(event, option=orjson.OPT_SORT_KEYS)
+            if found.isascii() and b"\x7f" not in found:
+                return found
     return json.dumps(event, sort_keys=True, separators=(",", ":")).encode("ascii")

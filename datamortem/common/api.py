@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.views import defaults
 from drf_standardized_errors.handler import ExceptionHandler as StandardHandler
@@ -15,10 +17,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from datamortem.common.errors import DomainError, Invalid, TooMany, Unavailable
+from datamortem.common.errors import DatabaseDown, DomainError, Invalid, TooMany, Unavailable
 from datamortem.common.wire import dump
 
+logger = logging.getLogger(__name__)
+
 PREFIX: Final = "/api/"
+_DATABASE_DOWN: Final = (
+    "The database does not answer, is busy, or has no space left. Send this again later: "
+    "what it asks for is done wholly or not at all. Tell whoever runs this site if it stays so."
+)
 _STATUS: Final = {
     "invalid": status.HTTP_400_BAD_REQUEST,
     "missing": status.HTTP_404_NOT_FOUND,
@@ -48,6 +56,9 @@ class ExceptionHandler(StandardHandler):
         """Return the exception as REST framework knows it."""
         if isinstance(exc, Invalid):
             return ValidationError({exc.field or "non_field_errors": [exc.detail]}, exc.code)
+        if isinstance(exc, OperationalError | InterfaceError):
+            logger.error("The database does not do its work.", exc_info=exc)
+            return Refused(DatabaseDown(_DATABASE_DOWN))
         if isinstance(exc, DomainError):
             return NotFound() if exc.status == "missing" else Refused(exc)
         converted: Exception = super().convert_known_exceptions(exc)

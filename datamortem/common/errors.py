@@ -70,3 +70,9 @@ class Unavailable(DomainError):
     status = "unavailable"
     code = "unavailable"
     retry_after: int = 10
+
+
+class DatabaseDown(Unavailable):
+    """The database does not answer, has no space left, or was busy for too long."""
+
+    code = "database_unavailable"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, NoReturn
@@ -80,7 +81,10 @@ class NoMetadata(BaseMetadata):
 
 
 class JSONParser(parsers.BaseParser):
-    """Strict JSON in UTF-8, bounded by DATA_UPLOAD_MAX_MEMORY_SIZE; integers keep every digit."""
+    """Strict JSON in UTF-8, bounded by DATA_UPLOAD_MAX_MEMORY_SIZE; integers keep every digit.
+
+    A name that stands twice in an object is refused: one of its values would be lost in silence.
+    """
 
     media_type = "application/json"
 
@@ -96,10 +100,21 @@ class JSONParser(parsers.BaseParser):
         if len(body) > limit:
             raise TooLarge(f"A body of JSON has up to {limit} bytes.")
         try:
-            return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant)
+            return json.loads(
+                body.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_each_name_once
+            )
         except (ValueError, RecursionError) as error:
             reason = "it nests too deeply" if isinstance(error, RecursionError) else str(error)
             raise ParseError(f"The body is no JSON in UTF-8: {reason}.") from error
+
+
+def _each_name_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = Counter(name for name, _ in pairs)
+        twice = next(name for name, times in names.items() if times > 1)
+        raise ValueError(f"{json.dumps(twice[:100])} stands twice in one object")
+    return found
 
 
 def _refuse_constant(name: str) -> NoReturn:
