@@ -6,15 +6,19 @@ Every case has an index of its own (`opensearch_home`), written by `opensearch_w
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from cases.index.connect import Address
-from cases.index.engine import Health
+from cases.index.document import Document
+from cases.index.engine import Cursor, FieldInfo, Health, Histogram, Page, Terms
+from cases.index.opensearch_answers import Door
 from cases.index.opensearch_client import Client
 from cases.index.opensearch_health import health
 from cases.index.opensearch_home import Home
 from cases.index.opensearch_names import Names, pattern
+from cases.index.opensearch_read import Reader
 from cases.index.opensearch_write import OpenSearchWriter
+from cases.index.tree import Node
 
 
 class OpenSearchEngine:
@@ -25,6 +29,7 @@ class OpenSearchEngine:
         self.client = Client(address)
         self.names = Names(address.namespace)
         self.home = Home(self.client, self.names, address.shards)
+        self.reader = Reader(Door(self.client, self.names))
 
     def writer(
         self, *, case_id: str, shard: str, run: str, append: bool = False, part: int = 0
@@ -37,6 +42,45 @@ class OpenSearchEngine:
     def publish(self, *, case_id: str, shard: str, run: str, append: bool = False) -> None:
         """Make what a run wrote visible."""
         self.home.publish(case_id, shard, run, append=append)
+
+    def search(
+        self,
+        *,
+        case_ids: Sequence[str],
+        query: Node,
+        limit: int,
+        after: Cursor | None = None,
+        descending: bool = True,
+        count: bool = True,
+    ) -> Page:
+        """Return one page."""
+        return self.reader.search(
+            case_ids, query, limit=limit, after=after, descending=descending, count=count
+        )
+
+    def count(self, *, case_ids: Sequence[str], query: Node) -> int:
+        """Return the number of matching events."""
+        return self.reader.count(case_ids, query)
+
+    def histogram(self, *, case_ids: Sequence[str], query: Node, interval: str = "auto") -> Histogram:
+        """Count by interval."""
+        return self.reader.histogram(case_ids, query, interval)
+
+    def terms(self, *, case_ids: Sequence[str], query: Node, field: str, size: int) -> Terms:
+        """Count the values of a field."""
+        return self.reader.terms(case_ids, query, field, size)
+
+    def fields(self, *, case_ids: Sequence[str]) -> list[FieldInfo]:
+        """Return the fields that events have."""
+        return self.reader.fields(case_ids)
+
+    def get(self, *, case_ids: Sequence[str], event_id: str) -> Document | None:
+        """Return one event."""
+        return self.reader.get(case_ids, event_id)
+
+    def stream(self, *, case_ids: Sequence[str], query: Node, descending: bool = False) -> Iterator[Document]:
+        """Yield every match from one picture."""
+        return self.reader.stream(case_ids, query, descending=descending)
 
     def shards(self, *, case_id: str) -> dict[str, int]:
         """Return the number of events of every shard."""

@@ -71,5 +71,5 @@ def found(engine: Engine, query: Node = ALL, case: str = "case") -> list[str]:
 
 def connect_like(engine: Any) -> Engine:
     """Another engine over the same index, as another process would have it."""
-    again: Engine = type(engine)(engine._root)
+    again: Engine = type(engine)(engine._address if hasattr(engine, "_address") else engine._root)
     return again

@@ -70,8 +70,8 @@ class TestWriting:
         with engine.writer(case_id="case", shard="ev-1", run="1") as writer:
             writer.add([event(1), event(1, message="another"), event(2)])
             writer.add([event(2)])
-            assert (writer.written.indexed, writer.written.duplicate) == (2, 2)
             writer.seal()
+            assert (writer.written.indexed, writer.written.duplicate) == (2, 2)
             engine.publish(case_id="case", shard="ev-1", run="1")
         assert sorted(found(engine)) == ["message 1", "message 2"]
 
@@ -79,8 +79,8 @@ class TestWriting:
         fill(engine, [event(1), event(2)], shard=POSTED)
         with engine.writer(case_id="case", shard=POSTED, run="2", append=True) as writer:
             writer.add([event(2), event(3), event(3)])
-            assert (writer.written.indexed, writer.written.duplicate) == (1, 2)
             writer.seal()
+            assert (writer.written.indexed, writer.written.duplicate) == (1, 2)
             engine.publish(case_id="case", shard=POSTED, run="2", append=True)
         assert sorted(found(engine)) == ["message 1", "message 2", "message 3"]
         assert engine.shards(case_id="case") == {POSTED: 3}
