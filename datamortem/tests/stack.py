@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable
@@ -54,8 +55,8 @@ def _free_port() -> int:
 class Stack:
     """The services, started and ended one by one."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
+    def __init__(self) -> None:
+        self.home = Path(tempfile.mkdtemp(prefix="datamortem-stack-"))
         self.ports = {name: _free_port() for name in _PORTS}
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self.as_postgres = ("runuser", "-u", "postgres", "--") if os.geteuid() == 0 else ()
@@ -67,9 +68,7 @@ class Stack:
         if self.as_postgres:
             found = pwd.getpwnam("postgres")
             os.chown(home, found.pw_uid, found.pw_gid)
-            for parent in home.parents:  # the server's user must be able to enter
-                if parent.stat().st_uid == os.geteuid() and parent.is_relative_to("/tmp"):
-                    parent.chmod(parent.stat().st_mode | 0o011)
+            self.home.chmod(0o711)  # the server's user must be able to enter
         arguments = _STACK["db"]["environment"]["POSTGRES_INITDB_ARGS"].split()
         initdb = [f"{postgres_bin()}/initdb", "-D", f"{home}/data", "-U", "datamortem", "-A", "trust"]
         subprocess.run([*self.as_postgres, *initdb, *arguments], check=True, capture_output=True, cwd="/")
@@ -200,9 +199,10 @@ class Stack:
             connection.close()
 
     def end(self) -> None:
-        """End whatever still runs."""
+        """End whatever still runs, and remove what it left."""
         for name in list(self.running):
             self.kill(name)
+        shutil.rmtree(self.home, ignore_errors=True)
 
 
 def until(reached: Callable[[], object], seconds: float, why: Callable[[], str]) -> None:

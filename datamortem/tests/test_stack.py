@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -95,9 +94,9 @@ def wait_for_part(site: Stack, name: str, ok: bool, seconds: float = 60) -> dict
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Stack]:
+def site() -> Iterator[Stack]:
     """The whole stack, started in the order of `depends_on`."""
-    started = Stack(tmp_path)
+    started = Stack()
     try:
         for name in ("db", "redis", "search"):
             started.start(name)
