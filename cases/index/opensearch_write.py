@@ -24,7 +24,8 @@ from cases.index.engine import IndexUnavailable, Refused, Written
 from cases.index.opensearch_client import Client, ServerError, jittered
 from cases.index.opensearch_home import Home
 from cases.index.opensearch_names import writing
-from cases.index.opensearch_shape import Shaper, id_numbers, unshape
+from cases.index.opensearch_shape import id_numbers, unshape
+from cases.index.opensearch_shaper import Shaper
 from cases.index.opensearch_state import listing, part_of
 
 logger = logging.getLogger(__name__)
