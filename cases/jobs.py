@@ -45,12 +45,16 @@ def sweep_directories(is_running: Callable[[int, int], bool]) -> None:
             shutil.rmtree(work, ignore_errors=True)
 
 
-def job_for_evidence(run: TaskRun, held: Claim, work: Path) -> Job:
-    """Return the job of reading a stored file. Raises NotSealed."""
+def job_for_evidence(run: TaskRun, held: Claim, work: Path, *, beat: Callable[[], None]) -> Job:
+    """Return the job of reading a stored file, fetched first where it lies elsewhere.
+
+    `beat` is called now and then. Raises NotSealed, NoSpace, StoreDown.
+    """
     evidence = run.evidence
+    path = store.fetch(evidence.local_path, work / "evidence", beat=beat)
     reference = evidence.modified_at or evidence.added_at_utc
     return Job(
-        path=str(store.path(evidence.local_path)),
+        path=str(path),
         sha256=evidence.sha256 or "",
         name=evidence.original_name,
         module=run.module.name if run.module else "",
@@ -93,7 +97,7 @@ def make_job(run: TaskRun, held: Claim, work: Path, *, beat: Callable[[], None])
     """Return the job of a run, and which rows it has taken if it indexes posted events."""
     if run.task_name == INDEX_POSTED:
         return job_for_posted(run, held, work, beat=beat)
-    return job_for_evidence(run, held, work), None
+    return job_for_evidence(run, held, work, beat=beat), None
 
 
 def _common(evidence: Evidence, held: Claim, work: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from typing import Any, Final
 
@@ -45,7 +46,7 @@ from cases.index.tree import (
 from cases.models import Case, Event, Evidence, RunStatus
 from cases.models.evidence import POSTED
 from cases.parsers.base import Context
-from cases.parsers.source import FileSource
+from cases.parsers.source import RemoteSource
 from cases.records import ParseError
 from cases.remarks import each_with_annotations, with_annotations
 from datamortem.common.errors import Conflict, Invalid, Missing
@@ -278,13 +279,13 @@ def source_of(document: Document) -> bytes:
     span = document.get("span")
     try:
         parser = parsers.by_name(document["source"])
-        content = FileSource(
-            path=store.path(evidence.local_path), name=evidence.original_name, context=_context(evidence)
+        content = RemoteSource(
+            partial(store.open_content, evidence.local_path), evidence.original_name, _context(evidence)
         )
         return parser.locate(content, document["position"], tuple(span) if span else None)
     except KeyError as error:
         raise SourceGone(f"The parser {document['source']} is not part of this version.") from error
-    except (ParseError, OSError) as error:
+    except (ParseError, OSError, store.Absent) as error:
         raise SourceGone(f"The record cannot be read from the evidence: {error}") from error
 
 

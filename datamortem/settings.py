@@ -19,6 +19,8 @@ from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse, reverse_lazy
 
+from datamortem.common.buckets import SCHEME, check_endpoint, read_bucket_url
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.Env()
@@ -95,6 +97,25 @@ def _chosen(name: str, default: str, schemes: tuple[str, ...]) -> str:
     if urlsplit(value).scheme not in schemes and value not in schemes:
         raise ImproperlyConfigured(f"{name}={value!r}: expected one of {', '.join(schemes)}.")
     return value
+
+
+def _check_bucket() -> None:
+    """Refuse a bucket that nobody could reach, and half a pair of keys."""
+    for name, value, check in (
+        ("EVIDENCE_URL", EVIDENCE_URL if EVIDENCE_URL.startswith(SCHEME) else "", read_bucket_url),
+        ("EVIDENCE_S3_ENDPOINT", EVIDENCE_S3_ENDPOINT, check_endpoint),
+    ):
+        try:
+            if value:
+                check(value)
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{name}: {error}") from None
+    if bool(EVIDENCE_S3_ACCESS_KEY) != bool(EVIDENCE_S3_SECRET_KEY):
+        raise ImproperlyConfigured(
+            "EVIDENCE_S3_ACCESS_KEY and EVIDENCE_S3_SECRET_KEY: expected both, or neither."
+        )
+    if EVIDENCE_S3_CA and not Path(EVIDENCE_S3_CA).is_file():
+        raise ImproperlyConfigured(f"EVIDENCE_S3_CA={EVIDENCE_S3_CA!r}: expected a file of certificates.")
 
 
 def _broker(name: str) -> str:
@@ -228,7 +249,22 @@ PG_BIN = env.str("PG_BIN", default="")
 
 # Evidence, index, work --------------------------------------------------------------------------
 
-EVIDENCE_ROOT = _folder("EVIDENCE_URL", default=HOME / "evidence")
+#: Where evidence lies: a folder, or s3://bucket/prefix.
+EVIDENCE_URL: str = env.str("EVIDENCE_URL", default=str(HOME / "evidence"))
+#: The folder; with a bucket, where evidence arrives before it goes there.
+EVIDENCE_ROOT = (
+    HOME / "incoming"
+    if EVIDENCE_URL.startswith(SCHEME)
+    else _folder("EVIDENCE_URL", default=HOME / "evidence")
+)
+#: For a bucket: a server that is not Amazon's, its region, keys (unset: looked for where Amazon's tools
+#: do), a file of certificates to trust.
+EVIDENCE_S3_ENDPOINT = env.str("EVIDENCE_S3_ENDPOINT", default="")
+EVIDENCE_S3_REGION = env.str("EVIDENCE_S3_REGION", default="")
+EVIDENCE_S3_ACCESS_KEY = env.str("EVIDENCE_S3_ACCESS_KEY", default="")
+EVIDENCE_S3_SECRET_KEY = env.str("EVIDENCE_S3_SECRET_KEY", default="")
+EVIDENCE_S3_CA = env.str("EVIDENCE_S3_CA", default="")
+_check_bucket()
 SEARCH_URL = _chosen("SEARCH_URL", "embedded:", ("embedded", "http", "https"))
 #: For a search server: a file of certificates to trust, a key instead of user and password, and how
 #: many shards a new index of a case has.
@@ -241,7 +277,7 @@ TASKS_CA = env.str("TASKS_CA", default="")
 #: Memory (bytes) that all readings of one worker together may take; 0: no bound but its concurrency.
 WORKER_MEMORY = _at_least("WORKER_MEMORY", 0, default=0)
 #: What workers do beside runs for the layers above: the function, and every how many seconds.
-CHORES: dict[str, float] = {}
+CHORES: dict[str, float] = {"cases.discards.finish": 3600}
 INDEX_ROOT = HOME / "index"
 WORK_ROOT = HOME / "work"
 DEMO_ROOT = HOME / "demo"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
+from io import RawIOBase
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -135,12 +137,13 @@ class EvidenceRoutes(CaseRoutes):
     def download(self, request: Request, case_id: str, evidence_uid: str) -> HttpResponseBase:
         """Send the bytes as they came in, or a range of them."""
         evidence = self.evidence
-        place = store.path(evidence.local_path)
-        if evidence.sealed_at is None or not evidence.sha256 or not place.is_file():
-            raise SourceGone("The stored bytes are not those that came in, so none are sent.")
-        audit.evidence_taken(evidence, by=self.by, range=request.headers.get("Range", ""))
-        name = evidence.original_name.replace("\\", "/").rpartition("/")[2] or evidence.evidence_uid
-        return send_file(request._request, place, name=name, sha256=evidence.sha256)
+        with ExitStack() as opened:
+            file = opened.enter_context(_content_of(evidence))
+            audit.evidence_taken(evidence, by=self.by, range=request.headers.get("Range", ""))
+            name = evidence.original_name.replace("\\", "/").rpartition("/")[2] or evidence.evidence_uid
+            response = send_file(request._request, file, name=name, sha256=evidence.sha256 or "")
+            opened.pop_all()  # the response closes it
+        return response
 
     @extend_schema(
         operation_id="evidence_run_again",
@@ -156,6 +159,19 @@ class EvidenceRoutes(CaseRoutes):
         run = services.run_again(evidence=evidence, by=self.by, **given.validated_data)
         shown = TaskRun.objects.select_related("evidence", "module").get(pk=run.pk)
         return Response(RunSerializer(shown).data, status=201)
+
+
+def _content_of(evidence: Evidence) -> RawIOBase:
+    """Return its bytes for sending. Raises SourceGone unless they are those that came in."""
+    try:
+        file = store.open_content(evidence.local_path)
+    except store.Absent:
+        file = None
+    if file is None or evidence.sealed_at is None or not evidence.sha256:
+        if file is not None:
+            file.close()
+        raise SourceGone("The stored bytes are not those that came in, so none are sent.")
+    return file
 
 
 class _Intake:

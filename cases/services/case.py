@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts import invitations
 from accounts.models import Invitation, User
-from cases import custody, store
+from cases import custody, discards
 from cases.engines import IndexDown, engine
 from cases.index.engine import IndexUnavailable
 from cases.models import Annotation, Case, CaseStatus, Event, Evidence, Severity, TaskRun
@@ -161,14 +161,7 @@ def delete_case(*, case: Case, by: User | None, confirm: str | None = None) -> N
     except IndexUnavailable as error:
         raise IndexDown(f"Nothing was deleted, because the index cannot be reached: {error}") from error
     for sha256 in {evidence.sha256 for evidence in held if evidence.sha256 and evidence.local_path}:
-        transaction.on_commit(partial(discard_content, sha256))
-
-
-def discard_content(sha256: str) -> None:
-    """Remove stored bytes that no evidence of any case holds any more."""
-    with store.removal(sha256) as place:
-        if not Evidence.objects.filter(sha256=sha256).exists():
-            place.unlink(missing_ok=True)
+        transaction.on_commit(partial(discards.discard, sha256))
 
 
 def _checked(facts: dict[str, Any]) -> dict[str, Any]:

@@ -16,13 +16,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import User
-from cases import custody, runs, store
+from cases import custody, discards, runs, store
 from cases.engines import IndexDown, engine
 from cases.index.engine import IndexUnavailable
 from cases.models import AnalysisModule, Annotation, Case, Event, Evidence, RunStatus, TaskRun
 from cases.models.evidence import POSTED
 from cases.services import quota
-from cases.services.case import discard_content, locked, locked_open
+from cases.services.case import locked, locked_open
 from cases.services.module import module_called, modules
 from datamortem.common.errors import Invalid
 
@@ -81,7 +81,7 @@ def receive_evidence(
     modules()  # have their rows, so that the run can name the one that read it
     chosen = module_called(module) if module else None
     limit = settings.UPLOAD_LIMIT if bounded else None
-    arrival = store.admit(content, expected_size=size, limit=limit, room=room, is_held=_is_held)
+    arrival = store.admit(content, expected_size=size, limit=limit, room=room, is_held=discards.is_held)
     with arrival as stored, transaction.atomic():
         if at_end:
             described |= _checked(dict(at_end(stored)))
@@ -92,6 +92,7 @@ def receive_evidence(
             described |= {"modified_at": modified_at}
             quota.take_storage(by, size=stored.size)
             quota.take_run(by)
+            store.hold(stored)
             evidence = _registered(stored, case=case, by=by, name=name, described=described)
             run = runs.queue(evidence, task_name=runs.READ, module=chosen, options=options, by=by)
             received = Received(evidence, run, duplicate=False)
@@ -116,10 +117,6 @@ def _registered(
     )
     _record_arrival(evidence, by=by, name=name)
     return evidence
-
-
-def _is_held(sha256: str) -> bool:
-    return Evidence.objects.filter(sha256=sha256).exists()
 
 
 @transaction.atomic
@@ -229,7 +226,7 @@ def delete_evidence(*, evidence: Evidence, by: User | None) -> None:
     except IndexUnavailable as error:
         raise IndexDown(f"Nothing was deleted, because the index cannot be reached: {error}") from error
     if sha256:
-        transaction.on_commit(partial(discard_content, sha256))
+        transaction.on_commit(partial(discards.discard, sha256))
 
 
 def check_evidence(*, evidence: Evidence) -> bool:

@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from io import RawIOBase
 from typing import Final
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
@@ -41,13 +41,12 @@ def as_download(
         response.headers["Repr-Digest"] = f"sha-256=:{digest}:"  # RFC 9530
 
 
-def send_file(request: HttpRequest, path: Path, *, name: str, sha256: str) -> HttpResponseBase:
-    """Return the file, or the one range of it that was asked for (RFC 9110 section 14).
+def send_file(request: HttpRequest, file: RawIOBase, *, name: str, sha256: str) -> HttpResponseBase:
+    """Return a stream that can seek, or the one range of it that was asked for (RFC 9110 section 14).
 
-    Several ranges at once get the whole file, which the RFC allows.
+    Several ranges at once get the whole, which the RFC allows. The response closes it.
     """
-    file = path.open("rb")
-    size = os.fstat(file.fileno()).st_size
+    size = file.seek(0, os.SEEK_END)
     span = _span(request, size, etag=f'"{sha256}"')
     response: HttpResponseBase
     if span is _NO_BYTE:
@@ -89,8 +88,8 @@ def _span(request: HttpRequest, size: int, *, etag: str) -> tuple[int, int] | No
     return (start, end) if start < end else _NO_BYTE
 
 
-def _blocks(file: object, rest: int) -> Iterator[bytes]:
-    while rest and (block := file.read(min(_BLOCK, rest))):  # type: ignore[attr-defined]
+def _blocks(file: RawIOBase, rest: int) -> Iterator[bytes]:
+    while rest and (block := file.read(min(_BLOCK, rest))):
         rest -= len(block)
         yield block
     if rest:

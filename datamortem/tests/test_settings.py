@@ -38,7 +38,12 @@ def manage(home: Path, *arguments: str, **variables: str) -> subprocess.Complete
         ("RUN_LEASE", "0"),
         ("RUN_MEMORY", "4"),
         ("EVIDENCE_RESERVE", "-1"),
-        ("EVIDENCE_URL", "s3://bucket/evidence"),
+        ("EVIDENCE_URL", "ftp://host/evidence"),
+        ("EVIDENCE_URL", "s3://"),
+        ("EVIDENCE_URL", "s3://key:secret@bucket/evidence"),
+        ("EVIDENCE_S3_ENDPOINT", "s3.example"),
+        ("EVIDENCE_S3_ACCESS_KEY", "half a pair"),
+        ("EVIDENCE_S3_CA", "/nonexistent.pem"),
         ("SECOND_FACTOR_ROLES", "admins"),
         ("REGISTRATION", "yes"),
         ("NUM_PROXIES", "-1"),
@@ -89,9 +94,9 @@ def test_the_web_process_refuses_what_the_checks_refuse(tmp_path: Path) -> None:
 
 def test_every_variable_has_its_line_in_the_example_environment() -> None:
     code = (ROOT / "datamortem/settings.py").read_text()
-    read = set(re.findall(r'(?:env\.\w+|_\w+)\(\s*"([A-Z_]+)"', code))
-    shown = set(re.findall(r"^#?([A-Z_]+)=", (ROOT / "docker/env.example").read_text(), re.MULTILINE))
-    of_compose = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker/compose.yml").read_text()))
+    read = set(re.findall(r'(?:env\.\w+|_\w+)\(\s*"([A-Z0-9_]+)"', code))
+    shown = set(re.findall(r"^#?([A-Z0-9_]+)=", (ROOT / "docker/env.example").read_text(), re.MULTILINE))
+    of_compose = set(re.findall(r"\$\{([A-Z0-9_]+)", (ROOT / "docker/compose.yml").read_text()))
     assert read
     assert read | of_compose == shown
 
