@@ -49,9 +49,9 @@ _FIRST: Final = 1_000
 #: how many such steps are made.
 _STEP: Final = 10_000
 _STEPS: Final = 60
-#: Buckets named in one request, and fields.
+#: Buckets named in one request, and conditions.
 _BUCKETS: Final = 10_000
-_FIELDS: Final = 200
+_FILTERS: Final = 200
 #: Events of which each id is a value of its own.
 _IDS: Final = 10_000
 #: Seconds of a span that is first looked at as a whole: ten years.
@@ -192,23 +192,6 @@ def terms(ask: Ask, query: Json, field: Field, size: int) -> Terms:
     """Return the most frequent values of a field; see `engine.Engine.terms`."""
     if field == Field("event_id"):
         return _event_ids(ask, query, size)
-    if field == Field("case_id"):
-        found = ask(
-            [
-                {
-                    "query": query,
-                    "size": 0,
-                    "track_total_hits": True,
-                    "aggs": {"v": {"terms": {"field": "case", "size": _MOST}}},
-                }
-            ]
-        )
-        cases = (
-            {each["key"]: each["doc_count"] for each in found[0]["aggregations"]["v"]["buckets"]}
-            if found
-            else {}
-        )
-        return _most_frequent(cases, size, 0, 0)
     wanted = size
     while True:
         answers = ask([_values_body(query, field, wanted, max(wanted, _FIRST))])
@@ -292,8 +275,8 @@ def _spelled(ask: Ask, query: Json, field: Field, counted: dict[str, int]) -> di
     start = len(place_of(field)) + len(TEXT)
     cut = [term for term in counted if CUT in term.replace("\x00\x00", "")]
     found = {spelling(term[start:]): events for term, events in counted.items() if term not in set(cut)}
-    for begin in range(0, len(cut), _FIELDS):
-        some = cut[begin : begin + _FIELDS]
+    for begin in range(0, len(cut), _FILTERS):
+        some = cut[begin : begin + _FILTERS]
         one = {"one": {"top_hits": {"size": 1, "_source": ["src"]}}}
         asked = {"terms": {"field": slot_of(field), "include": some, "size": len(some)}, "aggs": one}
         answers = ask([{"query": query, "size": 0, "track_total_hits": True, "aggs": {"cut": asked}}])
@@ -306,6 +289,14 @@ def _spelled(ask: Ask, query: Json, field: Field, counted: dict[str, int]) -> di
 def _value_of(document: Document, field: Field, tail: str) -> str:
     spelled = (value_text(value) for value in field_values(document, field))
     return next(value for value in spelled if shown_tail(value, fold(value)) == tail)
+
+
+def cases(ask: Ask, query: Json, case_ids: Sequence[str], size: int) -> Terms:
+    """Return the cases with the most events."""
+    named = list(dict.fromkeys(case_ids))
+    counted = _each(ask, query, [{"term": {"case": case_id}} for case_id in named])
+    found = {case_id: events for case_id, events in zip(named, counted, strict=True) if events}
+    return _most_frequent(found, size, 0, 0)
 
 
 def _event_ids(ask: Ask, query: Json, size: int) -> Terms:
@@ -343,8 +334,9 @@ def _infos(ask: Ask, counted: dict[str, int]) -> Iterator[FieldInfo]:
     for term in counted:
         kinds.setdefault(term[1:], []).append(term[0])
     named = {place: field_of(place) or _name_of(ask, f"{held[0]}{place}") for place, held in kinds.items()}
+    # Of several kinds, an event may have more than one.
     mixed = [place for place, held in kinds.items() if len(held) > 1]
-    events = dict(zip(mixed, _having(ask, [named[place] for place in mixed]), strict=True))
+    events = dict(zip(mixed, _each(ask, ALL, [present(named[place]) for place in mixed]), strict=True))
     for place, held in kinds.items():
         field = named[place]
         kind = "mixed" if len(held) > 1 else _KINDS[held[0]]
@@ -353,23 +345,15 @@ def _infos(ask: Ask, counted: dict[str, int]) -> Iterator[FieldInfo]:
         yield FieldInfo(field.name, kind, events.get(place, counted[held[0] + place]), field.attribute)
 
 
-def _having(ask: Ask, wanted: Sequence[Field]) -> list[int]:
-    """Return how many events have each field: of several kinds, an event may have more than one."""
+def _each(ask: Ask, query: Json, filters: Sequence[Json]) -> list[int]:
+    """Return how many events meet each of some conditions."""
     found: list[int] = []
-    for start in range(0, len(wanted), _FIELDS):
-        filters = [present(field) for field in wanted[start : start + _FIELDS]]
-        answers = ask(
-            [
-                {
-                    "query": ALL,
-                    "size": 0,
-                    "track_total_hits": True,
-                    "aggs": {"each": {"filters": {"filters": filters}}},
-                }
-            ]
-        )
+    for start in range(0, len(filters), _FILTERS):
+        some = filters[start : start + _FILTERS]
+        each = {"each": {"filters": {"filters": some}}}
+        answers = ask([{"query": query, "size": 0, "track_total_hits": True, "aggs": each}])
         buckets: list[Any] = answers[0]["aggregations"]["each"]["buckets"] if answers else []
-        found += [bucket["doc_count"] for bucket in buckets] or [0] * len(filters)
+        found += [bucket["doc_count"] for bucket in buckets] or [0] * len(some)
     return found
 
 

@@ -30,7 +30,7 @@ from cases.index.opensearch_answers import Door, Json, Picture, Rejected
 from cases.index.opensearch_compile import Plan, both, plan
 from cases.index.opensearch_leaves import any_of, between, one_of_ids
 from cases.index.opensearch_shape import id_numbers, unshape
-from cases.index.tree import Node
+from cases.index.tree import Field, Node
 
 _EVENT_ID: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _DATED: Final = between(None, None)
@@ -189,9 +189,14 @@ class Reader:
     def terms(self, case_ids: Sequence[str], query: Node, field: str, size: int) -> Terms:
         """Count the values of a field."""
         named, ask = counts.field_named(field), partial(self.door.ask, case_ids)
-        found = self.planned(
-            case_ids, query, lambda asked: counts.terms(ask, self.decided(case_ids, asked), named, size)
-        )
+
+        def work(asked: Plan) -> Terms:
+            decided = self.decided(case_ids, asked)
+            if named == Field("case_id"):
+                return counts.cases(ask, decided, case_ids, size)
+            return counts.terms(ask, decided, named, size)
+
+        found = self.planned(case_ids, query, work)
         return found or Terms([], 0, 0)
 
     def fields(self, case_ids: Sequence[str]) -> list[FieldInfo]:
