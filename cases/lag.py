@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from django.db.models import Count, Min
 from django.utils import timezone
 
+from cases import staging
 from cases.leases import INDEX_POSTED, READ
-from cases.models import Erasure, Event, RunStatus, TaskRun
-
-#: No more posted events are counted than so many.
-COUNTED: Final = 1_000_000
+from cases.models import Erasure, RunStatus, TaskRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +35,11 @@ def lag() -> Lag:
     ours = TaskRun.objects.filter(task_name__in=[READ, INDEX_POSTED])
     runs = ours.filter(status=RunStatus.QUEUED).aggregate(number=Count("pk"), oldest=Min("created_at_utc"))
     due = Erasure.objects.filter(erased_at=None).aggregate(number=Count("pk"), oldest=Min("requested_at"))
-    waiting = Event.objects.filter(indexed_at=None, event_id__isnull=False).order_by()
     return Lag(
         waiting_runs=runs["number"],
         oldest_run_seconds=_age(runs["oldest"], now),
         lapsed_runs=ours.filter(status=RunStatus.RUNNING, lease_until__lt=now).count(),
-        waiting_events=waiting[:COUNTED].count(),
+        waiting_events=staging.waiting_everywhere(),
         erasures=due["number"],
         oldest_erasure_seconds=_age(due["oldest"], now),
     )

@@ -29,7 +29,7 @@ def with_figures(cases: QuerySet[Case]) -> QuerySet[Case]:
 def with_events(evidence: QuerySet[Evidence]) -> QuerySet[Evidence]:
     """Add `event_count`: the events that its last successful reading made searchable."""
     read = TaskRun.objects.filter(evidence=OuterRef("evidence_uid"), status=RunStatus.SUCCEEDED)
-    posted = Event.objects.filter(evidence_uid=OuterRef("evidence_uid"), indexed_at__isnull=False)
+    posted = Event.objects.searchable().filter(evidence_uid=OuterRef("evidence_uid"))
     return evidence.annotate(
         event_count=models.Case(
             # Posted events join those of earlier runs, so no run knows their number.

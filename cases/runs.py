@@ -295,7 +295,7 @@ def _close(held: Claim, job: Job, reading: dict[str, Any], taken: Taken | None) 
         if reading["parser"]:
             Evidence.objects.filter(evidence_uid=run.evidence_id).update(kind=reading["parser"])
         if taken:
-            staging.mark(run, taken)
+            staging.adopt(run, taken)
             if taken.more and not staging.queued(run.evidence):
                 queue(run.evidence, task_name=INDEX_POSTED)
         facts = {name: counts[name] for name in _COUNTS}

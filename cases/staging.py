@@ -4,20 +4,23 @@ A row belongs to the run that was queued for it. Rows are added to a run as long
 transactions that hold it; whoever claims it waits for them. So a run that has begun has all its
 rows, in whatever order their numbers were given and their transactions ended.
 
-Rows whose run failed, was cancelled or is gone are left over: the next run takes them along.
+That the index has a row is said by its run, which has succeeded: not one row is changed for it.
+Rows whose run failed or was cancelled are left over; the next run takes them along and makes them its
+own.
 """
 
 from __future__ import annotations
 
 from array import array
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import Any, Final
 
 from django.db import connection
 from django.db.models import Q
-from django.utils import timezone
 
 from cases.leases import INDEX_POSTED
 from cases.models import Case, Event, Evidence, RunStatus, TaskRun
@@ -72,7 +75,7 @@ def known(case_id: str, ids: Sequence[str]) -> set[str]:
     return found
 
 
-def insert(rows: Iterator[tuple[Any, ...]]) -> None:
+def insert(rows: Sequence[tuple[Any, ...]]) -> None:
     """Store rows, each with the values of COLUMNS."""
     quoted = ", ".join(map(connection.ops.quote_name, COLUMNS))
     with connection.cursor() as cursor:
@@ -108,8 +111,7 @@ def queued(evidence: Evidence) -> bool:
 
 def first_options(case: Case) -> dict[str, Any]:
     """Return the options of a run that is queued for new rows; it says what others left over."""
-    left = _waiting(case.case_id).filter(_not_of_others()).order_by()
-    return {_ROWS: 0, _BYTES: 0, _LEFT: left[: 2**31].count()}
+    return {_ROWS: 0, _BYTES: 0, _LEFT: _left(case.case_id).count()}
 
 
 def enlarge(run: TaskRun, *, rows: int, size: int) -> None:
@@ -136,15 +138,22 @@ def backlog(case: Case, *, limit: int) -> Backlog:
 
     Of rows left over in a case without a run, no more than `limit` + 1 are counted.
     """
-    told: dict[str, list[dict[str, Any]]] = {}
+    told: dict[str, list[dict[str, Any]]] = defaultdict(list)
     unfinished = TaskRun.objects.unfinished().filter(task_name=INDEX_POSTED).order_by()
-    for case_id, options in unfinished.values_list("evidence__case_id", "options"):
-        told.setdefault(case_id, []).append(options)
+    for case_id, options in unfinished.values_list("evidence__case__case_id", "options"):
+        told[case_id].append(options)
     has_run = case.case_id in told
     here = _told(told.pop(case.case_id, []))
     if not has_run:
-        here = _waiting(case.case_id).order_by()[: limit + 1].count()
+        here = _left(case.case_id)[: limit + 1].count()
     return Backlog(case=here, all=here + sum(map(_told, told.values())), has_run=has_run)
+
+
+def waiting_everywhere() -> int:
+    """Return how many rows wait for the index in all cases: of runs that wait or work, and left over."""
+    unfinished = TaskRun.objects.unfinished().filter(task_name=INDEX_POSTED).order_by()
+    own = sum(_number(options, _ROWS) for options in unfinished.values_list("options", flat=True))
+    return own + Event.objects.filter(_OF_ENDED_RUNS).order_by().count()
 
 
 def _told(options: list[dict[str, Any]]) -> int:
@@ -158,13 +167,15 @@ def _number(options: dict[str, Any], name: str) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _waiting(case_id: str) -> EventQuerySet:
-    return Event.objects.filter(case_id=case_id, indexed_at=None, event_id__isnull=False)
+#: Rows that no run will take any more, and the index does not have.
+_OF_ENDED_RUNS: Final = Q(
+    run__task_name=INDEX_POSTED, run__status__in=(RunStatus.FAILED, RunStatus.CANCELLED), indexed_at=None
+)
 
 
-def _not_of_others() -> Q:
-    """Rows whose run has ended, or that have none."""
-    return ~Q(run__status__in=_UNFINISHED)
+def _left(case_id: str) -> EventQuerySet:
+    """Return the rows of a case that are left over."""
+    return Event.objects.filter(_OF_ENDED_RUNS, run__evidence__case=case_id).order_by()
 
 
 @dataclass(slots=True)
@@ -178,8 +189,8 @@ class Taken:
     more: bool = False
 
 
-#: A row as it is indexed: number, event id, message, JSON, its run, when it was indexed.
-Row = tuple[int, str, str, str | None, int | None, datetime | None]
+#: A row as it is indexed: number, event id, message, JSON, its run, when an earlier version indexed it.
+Row = tuple[int, str | None, str, str | None, int | None, datetime | None]
 
 
 def take(run: TaskRun, taken: Taken) -> Iterator[list[Row]]:
@@ -188,41 +199,58 @@ def take(run: TaskRun, taken: Taken) -> Iterator[list[Row]]:
     A run with the option "all" takes what the index has, too. Rows of other unfinished runs are
     left to them.
     """
-    case_id, others = run.evidence.case_id, _not_of_others()
     if EVERYTHING in run.options:
-        rows = Event.objects.filter(case_id=case_id, event_id__isnull=False)
-        for found in _lists(rows.filter(Q(indexed_at__isnull=False) | Q(run=run) | others)):
-            _note(found, run, taken)
-            yield found
+        yield from _everything(run, taken)
         return
     room, size = ROWS, 0
-    for found in _lists(_waiting(case_id).filter(run=run)):
+    for found in _lists(Event.objects.filter(run=run)):
         room, size = room - len(found), size + _size(found)
         yield found
-    for left in _lists(_waiting(case_id).filter(others)):
+    for left in chain(_lists(_left(run.evidence.case_id)), _of_no_run(run)):
         if room <= 0 or size > BYTES:
             taken.more = True
             return
         taken.more = len(left) > room
         found = left[:room]
         room, size = room - len(found), size + _size(found)
-        _note(found, run, taken)
+        taken.left.extend(number for number, *_ in found)
         yield found
         if taken.more:
             return
 
 
-def mark(run: TaskRun, taken: Taken) -> None:
-    """Say of the rows that a run has taken that they are indexed, within the transaction that ends it."""
-    now = timezone.now()
-    Event.objects.filter(run=run, indexed_at=None).update(indexed_at=now)
+def _of_no_run(run: TaskRun) -> Iterator[list[Row]]:
+    """Yield rows that an earlier version stored and did not index: they have no run.
+
+    Only its runs and retried ones look for them, since no index leads there quickly.
+    """
+    if _ROWS not in run.options:
+        rows = Event.objects.filter(run=None, indexed_at=None, event_id__isnull=False)
+        yield from _lists(rows.filter(evidence_uid=run.evidence_id))
+
+
+def _everything(run: TaskRun, taken: Taken) -> Iterator[list[Row]]:
+    """Yield the rows that the index has, those of the run, and those that are left over."""
+    ours = TaskRun.objects.filter(evidence=run.evidence_id, task_name=INDEX_POSTED)
+    states = dict(ours.values_list("pk", "status"))
+    others = [number for number, status in states.items() if status in _UNFINISHED and number != run.pk]
+    kept = {run.pk, *(number for number, status in states.items() if status == RunStatus.SUCCEEDED)}
+    rows = Event.objects.filter(case_id=run.evidence.case_id, event_id__isnull=False)
+    rows = rows.filter(Q(run=None) | Q(run__lte=max(states))).exclude(run__in=others)
+    for found in _lists(rows):
+        taken.left.extend(
+            number for number, *_, of, indexed_at in found if indexed_at is None and of not in kept
+        )
+        yield found
+
+
+def adopt(run: TaskRun, taken: Taken) -> None:
+    """Give a run what others had left over and it has indexed, in the transaction in which it succeeds.
+
+    With that, the index has every row that is its own.
+    """
     for start in range(0, len(taken.left), _ROWS_AT_ONCE):
-        numbers = taken.left[start : start + _ROWS_AT_ONCE]
-        Event.objects.filter(pk__in=numbers, indexed_at=None).update(indexed_at=now, run=run)
-
-
-def _note(found: list[Row], run: TaskRun, taken: Taken) -> None:
-    taken.left.extend(number for number, *_, of, indexed_at in found if indexed_at is None and of != run.pk)
+        Event.objects.filter(pk__in=taken.left[start : start + _ROWS_AT_ONCE]).update(run=run)
 
 
 def _size(found: list[Row]) -> int:

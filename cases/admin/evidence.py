@@ -24,7 +24,7 @@ from cases.admin.base import (
     shown_time,
     timeline_address,
 )
-from cases.models import AnalysisModule, Event, Evidence
+from cases.models import AnalysisModule, Event, Evidence, RunStatus
 from cases.overview import with_events
 from cases.visible import visible
 
@@ -153,12 +153,12 @@ class PostedEventAdmin(ScopedAdmin):
     ordering = ("-pk",)
     fields = (
         "event_id", "in_case", "ts", "shown_source", "shown_message", "posted",
-        "created_at_utc", "indexed_at", "run",
+        "created_at_utc", "is_indexed", "run",
     )  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
-        """Return visible events with their case."""
-        return super().get_queryset(request).select_related("case")
+        """Return visible events with their case and run."""
+        return super().get_queryset(request).select_related("case", "run")
 
     @display(description="Case")
     def in_case(self, event: Event) -> SafeString:
@@ -183,7 +183,8 @@ class PostedEventAdmin(ScopedAdmin):
     @display(description="Indexed", boolean=True)
     def is_indexed(self, event: Event) -> bool:
         """Return whether it can be searched."""
-        return event.indexed_at is not None
+        succeeded = event.run is not None and event.run.status == RunStatus.SUCCEEDED
+        return succeeded or event.indexed_at is not None
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
         """Allow the links that narrow to a case."""

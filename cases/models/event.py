@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import User
-from cases.models.analysis import TaskRun
+from cases.models.analysis import RunStatus, TaskRun
 from cases.models.case import Case
 
 
@@ -20,9 +20,16 @@ class EventQuerySet(models.QuerySet["Event"]):
         """Events of the cases the user sees."""
         return self.filter(case__in=Case.objects.visible_to(user))
 
+    def searchable(self) -> Self:
+        """Events that the index has."""
+        return self.filter(Q(indexed_at__isnull=False) | Q(run__status=RunStatus.SUCCEEDED))
+
 
 class Event(models.Model):
     """An event that came without a file. `raw` is the JSON as posted, `ts` its time as posted.
+
+    The index has it once its run has succeeded; the row itself is not changed for that. In rows of
+    earlier versions `indexed_at` says it.
 
     Events read from evidence files never pass through here: their truth is the file.
     """

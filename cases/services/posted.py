@@ -127,7 +127,7 @@ def _keep(case: Case, fresh: dict[str, _Kept], *, by: User | None) -> TaskRun:
         quota.take_run(by)
         run = _queue(case, evidence, by=by)
     now = connection.ops.adapt_datetimefield_value(timezone.now())
-    staging.insert(_row(run, case, name, kept, now) for name, kept in fresh.items())
+    staging.insert([_row(run, case, name, kept, now) for name, kept in fresh.items()])
     staging.enlarge(run, rows=len(fresh), size=size)
     custody.record(
         case_id=case.case_id,

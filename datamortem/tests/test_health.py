@@ -149,8 +149,11 @@ def test_what_waits_is_told_with_its_age() -> None:
     TaskRun.objects.create(task_name="read_evidence", evidence=found, created_at_utc=minute)
     TaskRun.objects.create(task_name="of an older system", evidence=found, created_at_utc=minute)
     TaskRun.objects.create(task_name="read_evidence", evidence=found, status="running", lease_until=minute)
-    for number in range(3):
-        Event.objects.create(case=case, ts="x", source="s", message="m", event_id=str(number))
+    TaskRun.objects.create(task_name="index_posted", evidence=found, options={"events": 2})
+    failed = TaskRun.objects.create(task_name="index_posted", evidence=found, status="failed")
+    done = TaskRun.objects.create(task_name="index_posted", evidence=found, status="succeeded")
+    Event.objects.create(case=case, ts="x", source="s", message="m", event_id="0", run=failed)
+    Event.objects.create(case=case, ts="x", source="s", message="m", event_id="1", run=done)
     Event.objects.create(case=case, ts="x", source="s", message="m", event_id="in", indexed_at=minute)
     Event.objects.create(case=case, ts="x", source="s", message="of an older system")
     Erasure.objects.create(case_id="late", requested_at=minute)
@@ -158,7 +161,7 @@ def test_what_waits_is_told_with_its_age() -> None:
     assert readyz()[1]["lag"] == {
         "ok": True,
         "state": "ok",
-        "waiting_runs": 1,
+        "waiting_runs": 2,
         "oldest_run_seconds": 61,
         "lapsed_runs": 1,
         "waiting_events": 3,
