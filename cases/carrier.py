@@ -16,6 +16,7 @@ from typing import Any, Final
 from django.conf import settings
 from kombu import Connection, Producer, pools
 from kombu.exceptions import KombuError
+from kombu.pidbox import Mailbox
 
 from cases.queues import by_queue
 from datamortem import celery
@@ -26,6 +27,10 @@ logger = logging.getLogger(__name__)
 _PAUSE: Final = 5.0
 #: Runs asked for at once: SQLite bounds the number of parameters.
 _AT_ONCE: Final = 500
+#: Where Celery's workers listen for questions.
+_mailbox: Final = Mailbox(
+    "celery", type="fanout", accept=["json"], serializer="json", reply_queue_expires=10.0
+)
 _ONCE_MORE: Final = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
 
 
@@ -113,11 +118,10 @@ def depth(queue: str) -> int | None:
 
 
 def _count(held: Connection, queue: str) -> int:
+    """Make sure of the queue and return its size; asking alone fails where Redis keys have a prefix."""
     with held.channel() as channel:
-        try:
-            return int(channel.queue_declare(queue, passive=True).message_count)
-        except held.channel_errors:  # nobody has made the queue yet
-            return 0
+        declared = channel.queue_declare(queue, durable=True, exclusive=False, auto_delete=False)
+        return int(declared.message_count)
 
 
 def ask(question: str, patience: float) -> frozenset[str] | None:
@@ -127,7 +131,7 @@ def ask(question: str, patience: float) -> frozenset[str] | None:
     broker = _broker(settings.TASKS)
     try:
         with pools.connections[broker].acquire(block=True, timeout=2) as held:
-            answers = celery.app.control.broadcast(question, reply=True, timeout=patience, connection=held)
+            answers = _mailbox(held).multi_call(question, timeout=patience)
     except _faults(broker) as error:
         _silence.begin(settings.TASKS)
         logger.warning("The broker does not answer: %s", type(error).__name__)

@@ -31,6 +31,9 @@ from datamortem.celery import MESSAGE, WHO, app
 
 logger = logging.getLogger(__name__)
 
+# It warns of pickle being read as root; messages are JSON, and evidence is read by child processes.
+warnings.simplefilter("ignore", SecurityWarning)
+
 _LARGEST_ID: Final = 2**31 - 1
 _POLL: Final = 0.3
 
@@ -182,7 +185,6 @@ def work(*, concurrency: int, queues: tuple[str, ...], memory: int, once: bool) 
 
     `once` ends when nothing waits. Must be called by the main thread: it takes SIGTERM and SIGINT.
     """
-    warnings.simplefilter("ignore", SecurityWarning)  # as root, with pickle: there is none here
     room = lanes(concurrency, queues, memory)
     worker = app.Worker(
         hostname=f"datamortem@{worker_name()}",

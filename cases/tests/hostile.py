@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from cases import pipeline
-from cases.parsers.base import Damage, ParseError, Parser, Record, Source
+from cases.parsers.base import Damage, ParseError, Parser, Piece, Record, Source
 
 
 class _Named(Parser):
@@ -67,6 +67,17 @@ class Slow(_Named):
         for number in range(self.argument(source)):
             time.sleep(0.001)
             yield _record(number)
+
+
+class Steady(Good):
+    """What `good` reads, an event in a thousandth of a second."""
+
+    name: ClassVar[str] = "steady"
+
+    def parse(self, source: Source) -> Iterator[Record | Damage]:
+        for found in super().parse(source):
+            time.sleep(0.001)
+            yield found
 
 
 class Breaking(_Named):
@@ -193,9 +204,46 @@ class Curious(_Named):
         yield record
 
 
+class Parted(_Named):
+    """N lines below the first, in pieces; a line that names a fault has it, when it is read in a piece.
+
+    "*torn" ends the reading there, "*memory" takes all there is, "*crash" ends the process,
+    "*slow" takes a fiftieth of a second.
+    """
+
+    name: ClassVar[str] = "parted"
+
+    def cuts(self, source: Source, size: int) -> list[Piece]:
+        lines = source.head.split(b"\n")[1:]
+        half = [Piece(number, number + 1, number + 1) for number in range(len(lines))]
+        return [*half[:-1], Piece(len(lines) - 1, len(lines), len(lines), is_last=True)]
+
+    def parse(self, source: Source) -> Iterator[Record | Damage]:
+        return self._read(source, source.head.split(b"\n")[1:], 1, in_piece=False)
+
+    def read_piece(self, source: Source, piece: Piece) -> Iterator[Record | Damage]:
+        lines = source.head.split(b"\n")[1:]
+        return self._read(source, lines[piece.start : piece.end], piece.first, in_piece=True)
+
+    def _read(
+        self, source: Source, lines: list[bytes], first: int, *, in_piece: bool
+    ) -> Iterator[Record | Damage]:
+        held = []
+        for number, line in enumerate(lines, first):
+            if line == b"*slow":
+                time.sleep(0.02)
+            if line == b"*torn" or (line == b"*torn piece" and in_piece):
+                raise ParseError("it is torn off")
+            while line == b"*memory" and in_piece:
+                held.append(bytearray(16 * 1024**2))
+            if line == b"*crash":
+                ctypes.string_at(0)
+            yield Damage(f"line {number}", "odd") if line == b"*odd" else _record(number)
+
+
 PARSERS: list[type[_Named]] = [
-    Good, Slow, Breaking, Printing, Memory, Endless, Segfault, Buggy, Wild, Cheating, Forgetful,
-    Flooding, Curious,
+    Good, Slow, Steady, Breaking, Printing, Memory, Endless, Segfault, Buggy, Wild, Cheating, Forgetful,
+    Flooding, Curious, Parted,
 ]  # fmt: skip
 
 

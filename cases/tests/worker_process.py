@@ -1,4 +1,4 @@
-"""`manage.py` in a process of its own, on the database and directories of a test."""
+"""`manage.py` or `celery` in a process of its own, on the database and directories of a test."""
 
 from __future__ import annotations
 
@@ -18,12 +18,19 @@ ROOT = Path(__file__).parents[2]
 _OVERRIDES = (
     "DEMO_ROOT",
     "EVIDENCE_ROOT",
+    "EVIDENCE_URL",
+    "EVIDENCE_S3_ENDPOINT",
+    "EVIDENCE_S3_ACCESS_KEY",
+    "EVIDENCE_S3_SECRET_KEY",
     "INDEX_ROOT",
     "WORK_ROOT",
     "EVIDENCE_RESERVE",
     "PARSERS_MODULE",
     "RUN_LEASE",
     "RUN_SECONDS",
+    "RUN_MEMORY",
+    "WORKER_MEMORY",
+    "TASKS",
     "EMAIL_BACKEND",
     "EMAIL_HOST",
     "EMAIL_PORT",
@@ -100,7 +107,7 @@ def wait_until(what: Callable[[], Any], *, seconds: float = 20) -> Any:
 
 
 def main(facts: dict[str, Any], arguments: list[str]) -> None:
-    """Do what `manage.py` does."""
+    """Do what `manage.py` or `celery` does."""
     os.environ |= {
         "DATABASE_URL": facts["database"],
         "DATAMORTEM_HOME": facts["home"],
@@ -108,6 +115,7 @@ def main(facts: dict[str, Any], arguments: list[str]) -> None:
     }
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs behind
     import django
+    from celery.__main__ import main as celery
     from django.conf import settings
     from django.core.management import execute_from_command_line
 
@@ -118,6 +126,9 @@ def main(facts: dict[str, Any], arguments: list[str]) -> None:
     from cases import leases
 
     leases.MAX_ATTEMPTS = facts["attempts"]  # type: ignore[misc]
+    if arguments[0] == "celery":
+        sys.argv = arguments
+        sys.exit(celery())
     execute_from_command_line(["manage.py", *arguments])
 
 
