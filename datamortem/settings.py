@@ -122,8 +122,12 @@ def _broker(name: str) -> str:
     """Return "builtin", or the URL of a broker that names its host."""
     value: str = env.str(name, default="builtin")
     parts = urlsplit(value)
-    if value != "builtin" and (parts.scheme not in ("redis", "rediss", "amqp", "amqps") or not parts.hostname):
-        raise ImproperlyConfigured(f"{name}: expected builtin, or redis(s):// or amqp(s)://user:password@host.")
+    if value != "builtin" and (
+        parts.scheme not in ("redis", "rediss", "amqp", "amqps") or not parts.hostname
+    ):
+        raise ImproperlyConfigured(
+            f"{name}: expected builtin, or redis(s):// or amqp(s)://user:password@host."
+        )
     return value
 
 
@@ -277,7 +281,7 @@ TASKS_CA = env.str("TASKS_CA", default="")
 #: Memory (bytes) that all readings of one worker together may take; 0: no bound but its concurrency.
 WORKER_MEMORY = _at_least("WORKER_MEMORY", 0, default=0)
 #: What workers do beside runs for the layers above: the function, and every how many seconds.
-CHORES: dict[str, float] = {"cases.discards.finish": 3600}
+CHORES: dict[str, float] = {"cases.discards.finish": 3600, "cases.services.erasure.finish_erasures": 10}
 INDEX_ROOT = HOME / "index"
 WORK_ROOT = HOME / "work"
 DEMO_ROOT = HOME / "demo"
@@ -293,6 +297,9 @@ RUN_SECONDS = _at_least("RUN_SECONDS", 1, default=24 * 3600)
 #: How many posted events may wait for the index, of one case and in all, before more are refused.
 POSTED_WAITING = _at_least("POSTED_WAITING", 1, default=1_000_000)
 POSTED_WAITING_ALL = _at_least("POSTED_WAITING_ALL", 1, default=5_000_000)
+#: Evidence of so many bytes is read in pieces, by up to RUN_PARTS processes of this machine in all.
+RUN_PART = _at_least("RUN_PART", 1024**2, default=32 * 1024**2)
+RUN_PARTS = _at_least("RUN_PARTS", 1, default=min(os.cpu_count() or 1, 4))
 #: How long a worker may stay silent before its run is taken up by another, in seconds.
 RUN_LEASE = _at_least("RUN_LEASE", 2, default=30)
 
@@ -525,6 +532,9 @@ UNFOLD = {
                     _entry("Runs", "play_circle", "admin:cases_taskrun_changelist"),
                     _entry("Rejected records", "block", "admin:cases_rejectedrecord_changelist"),
                     _entry("Posted events", "upload", "admin:cases_event_changelist"),
+                    _entry("Annotations", "sell", "admin:cases_annotation_changelist"),
+                    _entry("Annotated at once", "bookmarks", "admin:cases_annotationbatch_changelist"),
+                    _entry("Saved searches", "saved_search", "admin:cases_savedsearch_changelist"),
                     _entry("Custody record", "verified_user", "admin:cases_custodyentry_changelist"),
                 ],
             },

@@ -43,6 +43,8 @@ _THREADS: Final = min(os.cpu_count() or 1, 4)
 class EmbeddedEngine:
     """Writes, searches and deletes the events of cases below one directory; see `engine.Engine`."""
 
+    erases_at_once = True
+
     def __init__(self, root: Path) -> None:
         self._root = root
         self._pictures = Pictures(root)

@@ -147,6 +147,9 @@ class ShardWriter(Protocol):
 class Engine(Protocol):
     """Writes, searches and deletes the events of cases."""
 
+    #: Whether text has left the disk when `delete` and `drop` return; otherwise `erase` says when.
+    erases_at_once: bool
+
     def writer(
         self, *, case_id: str, shard: str, run: str, append: bool = False, part: int = 0
     ) -> ShardWriter:

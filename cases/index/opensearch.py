@@ -24,6 +24,8 @@ from cases.index.tree import Node
 class OpenSearchEngine:
     """Writes, searches and deletes the events of cases on a server; see `engine.Engine`."""
 
+    erases_at_once = False
+
     def __init__(self, address: Address) -> None:
         self._address = address
         self.client = Client(address)

@@ -8,13 +8,15 @@ that, a bounded piece at each call, and says when it is so.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
+from cases.index.document import Document
 from cases.index.engine import IndexUnavailable
 from cases.index.opensearch_client import Client, ServerError
 from cases.index.opensearch_names import Names
+from cases.index.opensearch_shape import unshape
 from cases.index.opensearch_state import (
     Generation,
     Overtaken,
@@ -34,6 +36,9 @@ _PARTS: Final = 60_000
 #: Seconds that a refresh and a deletion may take, and that a merge is waited for.
 _TIMEOUT: Final = 300.0
 _MERGE: Final = 10.0
+#: Events that are read at once.
+_PAGE: Final = 1000
+_WHOLE: Final = {"allow_partial_search_results": "false"}
 
 
 class Home:
@@ -111,6 +116,8 @@ class Home:
                 raise Overtaken("A later attempt has taken the place of this one, or it was deleted.")
             gone.clear()
             instead = writing.pending[part]
+            if not instead <= state.published:
+                raise Overtaken("What this attempt takes the place of was replaced meanwhile.")
 
             def published(each: Generation) -> Generation:
                 old = {
@@ -211,14 +218,32 @@ class Home:
         state = self.states.read(self._names.alias(case_id))
         found = {shard_of(part): 0 for part in sorted(state.published)}
         if found:
-            for part, events in self._visible(state.alias).items():
+            for part, events in self.visible(case_id).items():
                 shard = shard_of(part)
                 found[shard] = found.get(shard, 0) + events
         return found
 
-    def _visible(self, alias: str) -> dict[str, int]:
+    def documents(self, case_id: str, parts: Iterable[str]) -> Iterator[Document]:
+        """Yield the events of visible parts, which never change. Raises IndexUnavailable."""
+        body: dict[str, Any] = {
+            "query": {"bool": {"filter": [listing(parts)]}},
+            "size": _PAGE,
+            "sort": ["e1", "e2"],
+            "_source": ["src"],
+            "track_total_hits": False,
+        }
+        alias, hits = self._names.alias(case_id), [None]
+        while hits:
+            answer = self._client.ask("POST", "_search", body, names=alias, params=_WHOLE, retries=2)
+            hits = _whole(answer)["hits"]["hits"]
+            for hit in hits:
+                yield unshape(hit["_source"])
+            body["search_after"] = hits[-1]["sort"] if hits else None
+
+    def visible(self, case_id: str) -> dict[str, int]:
+        """Return the visible parts of a case that have events, with their numbers."""
         try:
-            return self._parts(alias)
+            return self._parts(self._names.alias(case_id))
         except ServerError as error:
             if error.missing:  # dropped since
                 return {}
@@ -228,10 +253,7 @@ class Home:
         """Return the parts that an index has, or an alias shows, with their numbers of events."""
         counted = {"terms": {"field": "part", "size": _PARTS}}
         body = {"size": 0, "track_total_hits": False, "aggs": {"parts": counted}}
-        params = {"allow_partial_search_results": "false"}
-        answer = self._client.ask("POST", "_search", body, names=name, params=params, retries=2)
-        if answer["timed_out"] or answer["_shards"]["failed"]:
-            raise IndexUnavailable("The search server could not count the events of a case.")
+        answer = _whole(self._client.ask("POST", "_search", body, names=name, params=_WHOLE, retries=2))
         return {bucket["key"]: bucket["doc_count"] for bucket in answer["aggregations"]["parts"]["buckets"]}
 
     def refresh(self, name: str) -> None:
@@ -285,11 +307,37 @@ class Home:
 
     def erase(self, case_id: str, shard: str) -> bool:
         """Go on removing the text of a shard, or of a case that was dropped; say whether it is gone."""
-        state = self.states.read(self._names.alias(case_id))
         if not shard:
-            return not state.generations
+            return self._settled()
+        alias = self._names.alias(case_id)
+        state = self.states.read(alias)
+        if state.generations and state.generations[-1].empty and self._has_text(state.names[-1]):
+            # Nothing else is in it: a new index is made in no time, and the old one goes with its files.
+            self.states.renew(alias, case_id, above=state.generations[-1].number)
+            state = self.states.read(alias)
+        if any(each.empty for each in state.generations[:-1]):
+            self._drop_empty(state)
+            state = self.states.read(alias)
         done = [self._erased(each, shard) for each in state.generations]
         return all(done)
+
+    def _has_text(self, name: str) -> bool:
+        """Say whether an index holds events, deleted or not, or may be about to."""
+        held = self._stats(name, "docs", "translog")
+        return bool(
+            held["docs"]["count"] or held["docs"]["deleted"] or held["translog"]["uncommitted_operations"]
+        )
+
+    def _settled(self) -> bool:
+        """Say whether all nodes have done what was decided so far: dropped indices go with their files."""
+        asked = {"wait_for_events": "languid", "timeout": "2s"}
+        try:
+            answer = self._client.ask("GET", "_cluster/health", params=asked)
+        except ServerError as error:
+            if error.status == 408:
+                return False
+            raise
+        return not answer["timed_out"]
 
     def _erased(self, generation: Generation, shard: str) -> bool:
         name = generation.name
@@ -335,3 +383,10 @@ class Home:
 
     def _flush(self, name: str) -> None:
         self._client.ask("POST", "_flush", names=name, params={"force": "true"}, timeout=_TIMEOUT)
+
+
+def _whole(answer: Any) -> Any:
+    """Return an answer that says everything. Raises IndexUnavailable for any other."""
+    if answer["timed_out"] or answer["_shards"]["failed"]:
+        raise IndexUnavailable("The search server could not look at all of a case.")
+    return answer

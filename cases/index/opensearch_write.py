@@ -22,6 +22,7 @@ import orjson
 from cases.index.document import Document
 from cases.index.engine import IndexUnavailable, Refused, Written
 from cases.index.opensearch_client import Client, ServerError, jittered
+from cases.index.opensearch_fold import foldable
 from cases.index.opensearch_home import Home
 from cases.index.opensearch_names import writing
 from cases.index.opensearch_shape import id_numbers, unshape
@@ -160,7 +161,26 @@ class OpenSearchWriter:
         indexed = self._counted()
         self.written.indexed = indexed
         self.written.duplicate = self._given - len(self.written.refused) - indexed
+        if self._append and not self._by:
+            self._fold(indexed)
         self._sealed = True
+
+    def _fold(self, indexed: int) -> None:
+        """Write small parts of the shard again as part of this one; see `opensearch_fold`."""
+        parts = {
+            part: events for part, events in self._home.visible(self._case_id).items() if part in self._held
+        }
+        folded = foldable(parts, indexed)
+        if not folded:
+            return
+        for document in self._home.documents(self._case_id, folded):
+            self._take(document)
+        self._hand_over()
+        self._settle(below=1)
+        self._home.refresh(self._index)
+        if self._counted() != indexed + sum(parts[part] for part in folded):
+            raise IndexUnavailable("The index changed while posted events were put together.")
+        self._home.instead(self._case_id, self._part, folded)
 
     def _counted(self) -> int:
         """Count what this writer has in the index: by the server, after a refresh."""

@@ -17,6 +17,7 @@ from cases import custody, discards
 from cases.engines import IndexDown, engine
 from cases.index.engine import IndexUnavailable
 from cases.models import Annotation, Case, CaseStatus, Event, Evidence, Severity, TaskRun
+from cases.services.erasure import expect_erasure
 from datamortem.common.errors import Conflict, Invalid, Missing
 
 _CASE_ID: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -160,6 +161,7 @@ def delete_case(*, case: Case, by: User | None, confirm: str | None = None) -> N
         engine().drop(case_id=case_id)  # before the commit: a deleted case is never found again
     except IndexUnavailable as error:
         raise IndexDown(f"Nothing was deleted, because the index cannot be reached: {error}") from error
+    expect_erasure(case_id=case_id)
     for sha256 in {evidence.sha256 for evidence in held if evidence.sha256 and evidence.local_path}:
         transaction.on_commit(partial(discards.discard, sha256))
 

@@ -23,6 +23,7 @@ from cases.models import AnalysisModule, Annotation, Case, Event, Evidence, RunS
 from cases.models.evidence import POSTED
 from cases.services import quota
 from cases.services.case import locked, locked_open
+from cases.services.erasure import expect_erasure
 from cases.services.module import module_called, modules
 from datamortem.common.errors import Invalid
 
@@ -225,6 +226,7 @@ def delete_evidence(*, evidence: Evidence, by: User | None) -> None:
         engine().delete(case_id=case.case_id, shard=uid)  # before the commit: never found again
     except IndexUnavailable as error:
         raise IndexDown(f"Nothing was deleted, because the index cannot be reached: {error}") from error
+    expect_erasure(case_id=case.case_id, evidence_uid=uid)
     if sha256:
         transaction.on_commit(partial(discards.discard, sha256))
 

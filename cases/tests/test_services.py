@@ -229,8 +229,8 @@ class TestShared:
         assert path.read_bytes() == b"shared"
         services.delete_case(case=second, by=alice(), confirm="two")
         assert not path.exists()
-        assert _actions("one")[-1] == "evidence.deleted"
-        assert _actions("two")[-1] == "case.deleted"
+        assert "evidence.deleted" in _actions("one")
+        assert "case.deleted" in _actions("two")
         assert custody.verify("two") == []
 
     def test_a_case_with_evidence_needs_its_id_to_go(self) -> None:
@@ -245,7 +245,8 @@ class TestShared:
         assert Evidence.objects.count() + TaskRun.objects.count() + Event.objects.count() == 0
         again = a_case(case.case_id)
         assert custody.verify(again.case_id) == []
-        assert _actions(again.case_id)[-2:] == ["case.deleted", "case.opened"]
+        acts = [action for action in _actions(again.case_id) if action != "case.erased"]
+        assert acts[-2:] == ["case.deleted", "case.opened"]
 
     def test_a_case_with_events_of_the_old_system_alone_needs_its_id_to_go(self) -> None:
         case = a_case()
