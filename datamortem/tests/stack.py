@@ -21,6 +21,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,19 +60,20 @@ class Stack:
         self.home = Path(tempfile.mkdtemp(prefix="datamortem-stack-"))
         self.ports = {name: _free_port() for name in _PORTS}
         self.running: dict[str, subprocess.Popen[bytes]] = {}
-        self.as_postgres = ("runuser", "-u", "postgres", "--") if os.geteuid() == 0 else ()
+        # The database refuses to run as root.
+        self.user = "postgres" if os.geteuid() == 0 else None
         self._make_database()
 
     def _make_database(self) -> None:
         home = self.home / "db"
         home.mkdir()
-        if self.as_postgres:
-            found = pwd.getpwnam("postgres")
+        if self.user:
+            found = pwd.getpwnam(self.user)
             os.chown(home, found.pw_uid, found.pw_gid)
             self.home.chmod(0o711)  # the server's user must be able to enter
         arguments = _STACK["db"]["environment"]["POSTGRES_INITDB_ARGS"].split()
         initdb = [f"{postgres_bin()}/initdb", "-D", f"{home}/data", "-U", "datamortem", "-A", "trust"]
-        subprocess.run([*self.as_postgres, *initdb, *arguments], check=True, capture_output=True, cwd="/")
+        subprocess.run([*initdb, *arguments], check=True, capture_output=True, cwd="/", user=self.user)
 
     def _local(self, text: str) -> str:
         """Return a word of the compose file as it must be here."""
@@ -94,7 +96,7 @@ class Stack:
         words = [self._local(str(word)) for word in _STACK[name].get("command", ())]
         if name == "db":
             own = ["-D", f"{self.home}/db/data", "-k", f"{self.home}/db", "-p", str(self.ports["db"])]
-            return [*self.as_postgres, f"{postgres_bin()}/{words[0]}", *own, *words[1:]]
+            return [f"{postgres_bin()}/{words[0]}", *own, *words[1:]]
         if name == "redis":
             return [
                 *words,
@@ -125,6 +127,7 @@ class Stack:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                user=self.user if name == "db" else None,
             )
 
     def wait_for(self, name: str, seconds: float = 120) -> None:
@@ -161,7 +164,8 @@ class Stack:
     def kill(self, name: str) -> None:
         """End a service as a power cut would."""
         process = self.running.pop(name)
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         if process.stdin:
             process.stdin.close()

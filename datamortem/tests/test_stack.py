@@ -20,6 +20,7 @@ pytestmark = [
     pytest.mark.skipif(bool(stack.missing()), reason=f"the stack of compose: {stack.missing()}"),
 ]
 
+ENDED: Final = ("succeeded", "failed", "cancelled")
 _CASE: Final = "/api/v1/cases/stack"
 _MAKE_USER: Final = """
 from accounts.models import User
@@ -69,12 +70,7 @@ class Team:
 
     def wait_for_run(self, number: int, seconds: float = 90) -> None:
         """Wait until a run has succeeded."""
-        ended = ("succeeded", "failed", "cancelled")
-        until(
-            lambda: self.run(number)["status"] in ended,
-            seconds,
-            lambda: f"{self.run(number)}\n{self.site.log('worker')}",
-        )
+        until(lambda: self.run(number)["status"] in ENDED, seconds, lambda: self.site.log("worker"))
         assert self.run(number)["status"] == "succeeded", f"{self.run(number)}\n{self.site.log('worker')}"
 
     def found(self, q: str) -> int:
@@ -148,13 +144,17 @@ def _without_search(site: Stack, team: Team) -> None:
     code, said, headers = site.ask("GET", f"{_CASE}/events/", token=team.token)
     assert (code, said["errors"][0]["code"]) == (503, "index_unavailable")
     assert headers["Retry-After"]
-    code, ready = parts(site)
-    assert (code, ready["index"]["ok"], ready["database"]["ok"]) == (503, False, True)
+    ready = wait_for_part(site, "index", False)
+    assert (parts(site)[0], ready["database"]["ok"], ready["worker"]["ok"]) == (503, True, True)
     assert len(team.ask("GET", f"{_CASE}/evidence/")["results"]) == 1
-    assert 'datamortem_up{part="index"} 0.0' in site.ask("GET", "/metrics")[1]
+    until(lambda: 'datamortem_up{part="index"} 0.0' in site.ask("GET", "/metrics")[1], 10, lambda: "still up")
     added = team.add(200, "second")
     site.start("search")
     site.wait_for("search")
+    until(lambda: team.run(added)["status"] in ENDED, 90, lambda: site.log("worker"))
+    if team.run(added)["status"] == "failed":  # it may give up, and then says why and can be retried
+        assert "search server" in team.run(added)["error_message"]
+        added = team.ask("POST", f"{_CASE}/runs/{added}/retry/")["id"]
     team.wait_for_run(added)
     assert (team.found("first"), team.found("second")) == (300, 200)
 
@@ -188,8 +188,8 @@ def _without_worker(site: Stack, team: Team) -> None:
 def _without_database(site: Stack, team: Team) -> None:
     """The site says so within seconds, and needs no restart afterwards; neither do workers."""
     site.kill("db")
-    code, ready = parts(site)
-    assert (code, ready["database"]["ok"], ready["status"]) == (503, False, "unavailable")
+    ready = wait_for_part(site, "database", False)
+    assert (parts(site)[0], ready["status"]) == (503, "unavailable")
     assert site.ask("GET", "/healthz")[0] == 200
     code, said, _ = site.ask("GET", "/api/v1/cases/", token=team.token)
     assert code >= 500
