@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -47,9 +48,11 @@ class Child:
     Must be left by the thread that entered: the kernel ends the child with that thread.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, heard: Callable[[dict[str, Any] | None], None] | None = None) -> None:
+        """`heard` takes each message, and None at the end, in a thread; without it ask `hear`."""
         self.job = job
         self.messages: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._heard = heard or self.messages.put
         self._trace: deque[bytes] = deque()
         self._trace_size = 0
 
@@ -70,7 +73,7 @@ class Child:
         ]
         for thread in self._threads:
             thread.start()
-        self._tell(json.dumps({**asdict(self.job), "parent": os.getpid()}))
+        self.tell({**asdict(self.job), "parent": os.getpid()})
         return self
 
     def __exit__(
@@ -110,7 +113,7 @@ class Child:
         code = self._process.wait()
         self._threads[1].join(5)
         trace = self.trace()
-        if "MemoryError" in trace or "memory allocation of" in trace:
+        if self.ran_out_of_memory():
             return memory_message(self.job.memory)
         if "File too large" in trace and code != 0:
             return "The output limit of one reading (RUN_OUTPUT) was reached."
@@ -118,6 +121,13 @@ class Child:
             return f"The reading process ended: {_SIGNALS.get(-code) or _signal_name(-code)}."
         last = trace.strip().rpartition("\n")[2][:500]
         return f"The parser stopped with an unexpected error: {last or f'exit code {code}'}"
+
+    def ran_out_of_memory(self) -> bool:
+        """Say whether it ended for want of memory, by what it wrote last."""
+        self._process.wait()
+        self._threads[1].join(5)
+        trace = self.trace()
+        return "MemoryError" in trace or "memory allocation of" in trace
 
     def trace(self) -> str:
         """Return the end of what it wrote to stderr."""
@@ -128,10 +138,11 @@ class Child:
         found = _PLACE.findall(self.trace().rpartition("Traceback (most recent call last)")[2])
         return "\n".join(found[-40:])
 
-    def _tell(self, line: str) -> None:
+    def tell(self, message: dict[str, Any]) -> None:
+        """Send it a message."""
         assert self._process.stdin is not None  # noqa: S101
         with suppress(BrokenPipeError):  # it is gone; the end of its stdout says so
-            self._process.stdin.write(line.encode() + b"\n")
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
             self._process.stdin.flush()
 
     def _hear(self, pipe: IO[bytes]) -> None:
@@ -141,8 +152,8 @@ class Child:
             except ValueError:
                 continue
             if isinstance(message, dict):
-                self.messages.put(message)
-        self.messages.put(None)
+                self._heard(message)
+        self._heard(None)
 
     def _drain(self, pipe: IO[bytes]) -> None:
         """Keep the end of stderr, and never let a parser that prints wait for a reader."""

@@ -5,6 +5,10 @@ stdout: {"progress": …}, then {"sealed": …} or {"failed": …}. Once sealed 
 locks of what it wrote, until its parent has published that and ends it. The end of stdin is the
 end of the parent, and of this process. It knows no Django and no secrets; a parser that prints,
 prints to stderr.
+
+Where evidence is cut, the first child says {"pieces": …}, of which it has written the facts into
+its work directory. Each says {"ready": true} and gets {"piece": …, "number": …} on stdin until it
+gets {"piece": null}, and seals. {"whole": …} asks for the evidence to be read by one alone.
 """
 
 from __future__ import annotations
@@ -14,17 +18,20 @@ import errno
 import gc
 import json
 import os
+import queue
 import resource
 import signal
 import sys
 import threading
 from dataclasses import asdict
-from io import FileIO
+from io import BufferedReader, FileIO
+from pathlib import Path
 from typing import Any, Final
 
 from cases import pipeline
-from cases.exchange import Counts, Job, Reading
+from cases.exchange import Counts, Job, Reading, piece_from, write_pieces
 from cases.index.engine import IndexUnavailable
+from cases.parsers.base import Piece
 from cases.records import ParseError
 
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2)
@@ -60,18 +67,47 @@ class Wire:
             self._file.write(line)
 
 
+class Orders:
+    """What the parent says, and what is said to it about pieces; see `pipeline.Talk`."""
+
+    def __init__(self, wire: Wire, job: Job) -> None:
+        self._wire = wire
+        self._job = job
+        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def listen(self, file: FileIO) -> None:
+        """Hear the parent to its end, which is that of this process."""
+        with BufferedReader(file) as lines:
+            for line in lines:
+                self._lines.put(line)
+        os._exit(1)
+
+    def plan(self, pieces: list[Piece]) -> None:
+        """Tell the pieces; from now on this process has but its share of the memory."""
+        _bound(resource.RLIMIT_DATA, self._job.memory // self._job.parts)
+        sizes = write_pieces(Path(self._job.work), pieces)
+        self._wire.say(pieces=sizes)
+
+    def next_piece(self) -> tuple[int, Piece] | None:
+        """Ask for a piece and wait for it."""
+        self._wire.say(ready=True)
+        said = json.loads(self._lines.get())
+        return None if said["piece"] is None else (said["number"], piece_from(said["piece"]))
+
+
 def main() -> int:
     """Do the job on stdin; return the exit code."""
     wire = _take_stdout()
-    orders = FileIO(0, closefd=False)
-    facts = json.loads(orders.readline())
+    stdin = FileIO(0, closefd=False)
+    facts = json.loads(stdin.readline())
     _die_with_parent(facts.pop("parent"))
     job = Job(**facts)
     _limit(job)
     gc.freeze()
     gc.set_threshold(_CONTAINERS)
     counts = Counts()
-    threading.Thread(target=_listen, args=(orders,), daemon=True).start()
+    orders = Orders(wire, job)
+    threading.Thread(target=orders.listen, args=(stdin,), daemon=True).start()
     threading.Thread(target=_report, args=(wire, counts), daemon=True).start()
 
     def sealed(reading: Reading) -> None:
@@ -79,9 +115,12 @@ def main() -> int:
         threading.Event().wait()
 
     try:
-        pipeline.run(job, counts=counts, sealed=sealed)
+        pipeline.run(job, counts=counts, talk=orders, sealed=sealed)
     except pipeline.HashMismatch as error:
         wire.say(failed=str(error)[:_MESSAGE_LIMIT], mismatch=True)
+        return 1
+    except pipeline.PieceStopped as error:
+        wire.say(whole=str(error)[:_MESSAGE_LIMIT])
         return 1
     except ParseError as error:
         wire.say(failed=str(error)[:_MESSAGE_LIMIT])
@@ -128,18 +167,16 @@ def _limit(job: Job) -> None:
     }
     os.umask(0o077)  # what it writes holds evidence
     for kind, value in limits.items():
-        hard = resource.getrlimit(kind)[1]
-        # Past the soft limit of time comes SIGXCPU, which says why; past the hard one SIGKILL,
-        # which looks like a lost process.
-        wanted = value + _LAST_WORDS if kind == resource.RLIMIT_CPU else value
-        bound = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(kind, (min(value, bound), bound))
+        _bound(kind, value)
 
 
-def _listen(orders: FileIO) -> None:
-    while orders.readline():
-        pass
-    os._exit(1)
+def _bound(kind: int, value: int) -> None:
+    hard = resource.getrlimit(kind)[1]
+    # Past the soft limit of time comes SIGXCPU, which says why; past the hard one SIGKILL, which
+    # looks like a lost process.
+    wanted = value + _LAST_WORDS if kind == resource.RLIMIT_CPU else value
+    bound = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(kind, (min(value, bound), bound))
 
 
 def _report(wire: Wire, counts: Counts) -> None:

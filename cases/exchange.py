@@ -6,23 +6,29 @@ Plain data without Django, so that the child needs neither settings nor database
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from cases.index import text
+from cases.parsers.base import Piece
 from cases.records import RAW_LIMIT, Damage
 
-#: Where a child writes what it rejects, in its work directory.
-REJECTS: Final = "rejected.jsonl"
+_PIECES: Final = "pieces.jsonl"
+_REJECTS: Final = "rejected-{:07d}.jsonl"
 _REASON_LIMIT: Final = 2000
 _POSITION_LIMIT: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Everything a run needs to know. `documents` says that `path` holds posted events."""
+    """Everything a run needs to know. `documents` says that `path` holds posted events.
+
+    `cut` is the size from which on the evidence is read in pieces, 0 for never, by up to `parts`
+    processes; `part` is the number of this one. The first finds the pieces.
+    """
 
     case_id: str
     evidence_uid: str
@@ -41,6 +47,9 @@ class Job:
     options: dict[str, str] = field(default_factory=dict)
     append: bool = False
     documents: bool = False
+    part: int = 0
+    parts: int = 1
+    cut: int = 0
     parsers: str = "cases.parsers"
     memory: int = 0
     output: int = 0
@@ -49,7 +58,10 @@ class Job:
 
 @dataclass(slots=True)
 class Counts:
-    """The ledger of a run; it balances when read = indexed + duplicate + rejected."""
+    """The ledger of one process of a run; it balances when read = indexed + duplicate + rejected.
+
+    `progress` is how far it is in the evidence, or in the piece of this number.
+    """
 
     read: int = 0
     indexed: int = 0
@@ -57,6 +69,7 @@ class Counts:
     rejected: int = 0
     undated: int = 0
     retries: int = 0
+    piece: int = 0
     progress: float = 0.0
 
 
@@ -84,9 +97,44 @@ def reject_line(damage: Damage) -> bytes:
     return text.dump(entry) + b"\n"
 
 
+def rejects_of(work: Path, piece: int) -> Path:
+    """Return where a child writes what it rejects of a piece, or of the whole (0)."""
+    return work / _REJECTS.format(piece)
+
+
 def read_rejects(work: Path) -> Iterator[dict[str, Any]]:
-    """Yield what a run rejected: position, reason, and raw as bytes."""
-    with (work / REJECTS).open("rb") as lines:
+    """Yield what a run rejected, in the order of the evidence: position, reason, and raw as bytes."""
+    for place in sorted(work.glob("rejected-*.jsonl")):
+        with place.open("rb") as lines:
+            for line in lines:
+                entry = text.load(line)
+                yield {**entry, "raw": base64.b64decode(entry["raw"])}
+
+
+def forget_reading(work: Path) -> None:
+    """Remove what children wrote into a work directory, for the evidence to be read anew."""
+    for place in (*work.glob("rejected-*.jsonl"), *work.glob(_PIECES)):
+        place.unlink()
+
+
+def write_pieces(work: Path, pieces: Iterable[Piece]) -> list[int]:
+    """Write pieces for whoever hands them out; return the size of each in bytes."""
+    sizes = []
+    with (work / _PIECES).open("xb") as lines:
+        for piece in pieces:
+            lines.write(json.dumps(asdict(piece)).encode("ascii") + b"\n")
+            sizes.append(piece.end - piece.start)
+    return sizes
+
+
+def read_pieces(work: Path) -> Iterator[dict[str, Any]]:
+    """Yield the facts of pieces in their order."""
+    with (work / _PIECES).open("rb") as lines:
         for line in lines:
-            entry = text.load(line)
-            yield {**entry, "raw": base64.b64decode(entry["raw"])}
+            yield json.loads(line)
+
+
+def piece_from(facts: dict[str, Any]) -> Piece:
+    """Return the piece that JSON tells."""
+    stored, content = facts["entry"]
+    return Piece(**facts | {"entry": (stored, content)})

@@ -23,6 +23,8 @@ from cases.models.evidence import POSTED
 from cases.staging import Row, Taken
 
 _BEAT_EVERY = 5000
+#: A run is read by no more processes than have so much of its memory each.
+_LEAST_MEMORY = 1024**3
 
 
 @contextmanager
@@ -64,6 +66,8 @@ def job_for_evidence(run: TaskRun, held: Claim, work: Path, *, beat: Callable[[]
         host=evidence.host,
         clock_offset=round(evidence.clock_offset_seconds * 1_000_000),
         options={str(name): str(value) for name, value in run.options.items()},
+        parts=(parts := max(1, min(settings.RUN_PARTS, settings.RUN_MEMORY // _LEAST_MEMORY))),
+        cut=settings.RUN_PART if parts > 1 else 0,
         **_common(evidence, held, work),
     )
 

@@ -18,8 +18,8 @@ from django.db import InterfaceError, OperationalError, close_old_connections, t
 from django.utils import timezone
 
 from accounts.models import User
-from cases import carrier, custody, leases, staging, store
-from cases.cage import Child, memory_message
+from cases import carrier, custody, leases, places, staging, store
+from cases.crew import Crew, Failed, Killed
 from cases.engines import engine
 from cases.exchange import Job, read_rejects
 from cases.index.engine import IndexUnavailable
@@ -58,19 +58,6 @@ logger = logging.getLogger(__name__)
 _COUNTS: Final = ("read", "indexed", "duplicate", "rejected", "undated")
 _REJECTS_AT_ONCE: Final = 500
 _TICK: Final = 0.25
-
-
-class Failed(Exception):
-    """The run cannot succeed; the message is for people, `places` (in the code) for the log."""
-
-    def __init__(self, message: str, *, mismatch: bool = False, places: str = "") -> None:
-        super().__init__(message)
-        self.mismatch = mismatch
-        self.places = places
-
-
-class Killed(Exception):
-    """The reading process was ended from outside; the message says how."""
 
 
 class NotPublished(Exception):
@@ -164,12 +151,12 @@ def _read(held: Claim, stop: threading.Event) -> None:
         raise LeaseLost
     try:
         with work_directory(held) as work:
-            job, taken = make_job(run, held, work, beat=lambda: _check_cancelled(beat(held)))
-            with Child(job) as child:
-                reading = _watch(held, child, stop)
+            job, taken = make_job(run, held, work, beat=lambda: _stay(held, stop))
+            with Crew(job, places.of_this_machine()) as crew:
+                reading = _watch(held, crew, stop)
                 _check_balance(reading["counts"])
                 _keep_rejects(held, work, reading["counts"])
-                _close(held, job, reading, taken)  # the child holds its locks until then
+                _close(held, crew.job, reading, taken)  # the children hold their locks until then
     except LeaseLost:
         if not Evidence.objects.filter(pk=run.evidence.pk).exists():
             # Deleted while it was read: what the child wrote since then goes, too.
@@ -177,24 +164,14 @@ def _read(held: Claim, stop: threading.Event) -> None:
         raise
 
 
-def _watch(held: Claim, child: Child, stop: threading.Event) -> dict[str, Any]:
-    """Keep the lease while the child reads; return what it found once that is durable."""
+def _watch(held: Claim, crew: Crew, stop: threading.Event) -> dict[str, Any]:
+    """Keep the lease while the children read; return what they found once that is durable."""
     started = last_beat = time.monotonic()
     interval = min(settings.RUN_LEASE / 3, 1.0)
-    counts: dict[str, Any] = {}
     while True:
-        message = child.hear(_TICK)
-        if message is None:
-            if child.was_killed():
-                raise Killed(child.obituary())
-            raise Failed(child.obituary(), places=child.places())
-        if "failed" in message:
-            text = memory_message(child.job.memory) if "memory" in message else message["failed"]
-            raise Failed(text, mismatch="mismatch" in message, places=child.places())
-        if "sealed" in message:
-            sealed: dict[str, Any] = message["sealed"]
-            return sealed
-        counts = message.get("progress", counts)
+        if (reading := crew.attend(_TICK)) is not None:
+            return reading
+        counts = crew.counts()
         now = time.monotonic()
         if stop.is_set():
             raise Stopping
@@ -215,6 +192,13 @@ def _beat(held: Claim, counts: dict[str, Any], seconds: float, silent: float) ->
         close_old_connections()  # a connection that broke is made anew
         return False
     return True
+
+
+def _stay(held: Claim, stop: threading.Event) -> None:
+    """Keep the lease while the job is made, which may take as long as fetching the evidence."""
+    if stop.is_set():
+        raise Stopping
+    _check_cancelled(beat(held))
 
 
 def _check_cancelled(asked: bool) -> None:
