@@ -110,19 +110,25 @@ class _Events:
             found.setdefault(evidence, set()).add(event)
         self.of = {evidence: frozenset(events) for evidence, events in found.items()}
 
+        self.size = sum(map(len, self.of.values()))
+
     @cached_property
-    def all(self) -> frozenset[str]:
-        """All of them; the same object each time, so that engines recognise it."""
-        sets = list(self.of.values())
-        return sets[0] if len(sets) == 1 else frozenset().union(*sets)
+    def all(self) -> Ids:
+        """The query for all of them; the same object each time, so that engines recognise it."""
+        return _ids(self.of)
 
     def apart(self, twins: set[str]) -> Node:
         """Return the query for them where events of some evidence have the ids of events elsewhere."""
         shared = [evidence for evidence in self.of if evidence in twins]
-        alone = (events for evidence, events in self.of.items() if evidence not in twins)
-        nodes: list[Node] = [Ids(frozenset().union(*alone))] if len(shared) < len(self.of) else []
-        nodes += [all_of(Equals(Field("evidence_uid"), uid), Ids(self.of[uid])) for uid in shared]
+        alone = {evidence: events for evidence, events in self.of.items() if evidence not in twins}
+        nodes: list[Node] = [_ids(alone)] if alone else []
+        nodes += [all_of(Equals(Field("evidence_uid"), uid), _ids({uid: self.of[uid]})) for uid in shared]
         return any_of(nodes)
+
+
+def _ids(by_evidence: dict[str, frozenset[str]]) -> Ids:
+    sets = list(by_evidence.values())
+    return Ids(sets[0] if len(sets) == 1 else frozenset().union(*sets), by_evidence)
 
 
 class _Memory:
@@ -143,7 +149,7 @@ class _Memory:
                 return held[1]
         events = read()  # not older than the version, which was asked for before
         with self._lock:
-            self._held[key] = scope.version, events, sum(map(len, events.of.values())) + 100
+            self._held[key] = scope.version, events, events.size + 100
             self._held.move_to_end(key)
             size = sum(size for _, _, size in self._held.values())
             while size > _REMEMBERED and len(self._held) > 1:
@@ -192,13 +198,13 @@ class _Resolver:
         events = _memory.get(self.scope, term, lambda: _Events(_pairs(term, self.scope.pks)))
         if not events.of:
             return Nothing()
-        if len(events.all) > LIMIT:
+        if events.size > LIMIT:
             raise Invalid(
-                f"q: people have annotated {len(events.all):,} events so, and a term stands for at most "
+                f"q: people have annotated {events.size:,} events so, and a term stands for at most "
                 f"{LIMIT:,}: ask for a rarer tag, or case by case.",
                 field="q",
             )
-        return events.apart(self.twins) if self.several else Ids(events.all)
+        return events.apart(self.twins) if self.several else events.all
 
 
 def _pairs(term: Annotated, pks: tuple[int, ...]) -> _Pairs:

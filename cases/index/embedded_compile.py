@@ -16,6 +16,7 @@ from tantivy import Occur, Query
 
 from cases.index.document import Document
 from cases.index.embedded_literals import Fragment, fragments
+from cases.index.embedded_named import named, numbers_of, with_numbers
 from cases.index.embedded_numbers import digit_ranges, first_integer
 from cases.index.embedded_parts import OpenPart, both
 from cases.index.embedded_queries import ALL, NONE, any_term, between, either, term, without
@@ -71,6 +72,7 @@ class Bounds:
     upper: Any
     lower: Any
     negated: Any = None  # what an exact negation leaves out
+    count: int | None = None  # how many it finds, where that is known
 
     @property
     def exact(self) -> bool:
@@ -216,8 +218,8 @@ def _fuzzy(node: Fuzzy) -> Bounds:
 
 def _of_part(node: Node, part: OpenPart) -> Bounds:
     match node:
-        case Ids(ids=ids):
-            return _ids(ids)
+        case Ids():
+            return _named(node, part)
         case Exists(field=field):
             return _exists(field, part)
         case Equals() | Pattern() | Regex() | NumberRange() if node.field == Field("case_id"):
@@ -250,16 +252,19 @@ def _meets(node: Equals | Pattern | Regex | NumberRange, value: str) -> bool:
 
 def _ids(ids: Iterable[str]) -> Bounds:
     """Sixteen characters of an id are indexed; the document tells the rest."""
-    prefixes = set()
-    for event_id in ids:
-        try:
-            prefixes.add(int(event_id[:16], 16) if len(event_id) == 64 else -1)
-        except ValueError:
-            continue
-    prefixes.discard(-1)
-    if not prefixes:
+    prefixes = numbers_of(ids)
+    return candidates(with_numbers(prefixes)) if prefixes else NOTHING
+
+
+def _named(node: Ids, part: OpenPart) -> Bounds:
+    """Look once which of many ids the part has; from then on the index decides alone."""
+    held = named(node, part)
+    if held.sure is None and held.doubtful is None:
         return NOTHING
-    return candidates(Query.term_set_query(SCHEMA, "id64", list(prefixes)))
+    sure = NOTHING.lower if held.sure is None else held.sure
+    if held.doubtful is not None:
+        return Bounds(either([sure, held.doubtful]), sure)
+    return Bounds(sure, sure, None, held.count)
 
 
 def _exists(field: Field, part: OpenPart) -> Bounds:

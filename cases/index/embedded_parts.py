@@ -22,6 +22,7 @@ from cases.index.document import Document
 from cases.index.embedded_schema import SCHEMA, open_searcher
 from cases.index.embedded_shape import CORE
 from cases.index.embedded_store import CaseDirectory, Manifest, PartFacts, check_files
+from cases.index.embedded_terms import place_of, spelling
 from cases.index.embedded_write import SIDE_FILE
 from cases.index.engine import IndexUnavailable
 from cases.index.tree import Field
@@ -68,6 +69,8 @@ class OpenPart:
         if self.searcher.num_docs != facts.events:
             raise IndexUnavailable("The index is damaged: events are missing. Run: manage.py reindex")
         self._lookups: dict[str, list[str]] = {}
+        #: What the part has of sets of ids that were asked for (`embedded_named`).
+        self.named: OrderedDict[frozenset[str], Any] = OrderedDict()
 
     def terms(self, beginning: str) -> list[str]:
         """Return the terms of values that begin so; short answers are remembered."""
@@ -157,6 +160,13 @@ class OpenPart:
         hits = self.searcher.search(Query.all_query(), self.facts.events, count=False).hits
         hits.sort(key=lambda hit: (hit[1].segment_ord, hit[1].doc))
         return (self.load(address) for _, address in hits)
+
+    @cached_property
+    def evidence(self) -> frozenset[str] | None:
+        """The evidence that its events come from; None if its name is too long to be kept."""
+        place = place_of(Field("evidence_uid"))
+        names = [spelling(name[len(place) :]) for name in self.terms(place)]
+        return None if None in names else frozenset(name for name in names if name is not None)
 
     def with_number(self, query: Query) -> list[Document]:
         """Return the documents that a term of `id64` finds."""

@@ -55,6 +55,7 @@ class Selection:
         self.exact = bounds.exact
         self.everything = bounds is EVERYTHING
         self.nothing = bounds is NOTHING
+        self._count = bounds.count
         self._test = compiler.test
         self._unsure = None if bounds.exact else without(bounds.upper, bounds.lower)
         self._verdicts = {} if bounds.exact else verdicts.setdefault(part.directory, {})
@@ -65,6 +66,8 @@ class Selection:
             return self.part.facts.events
         if self.nothing:
             return 0
+        if among is None and self._count is not None:
+            return self._count
         found: int = self.part.searcher.search(both(self.sure, among), 1).count
         return found if self.exact else found + sum(1 for _ in self.tested(among))
 

@@ -6,8 +6,8 @@ Built by `query.parse`; nothing in it is engine syntax. Texts are kept as the us
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
@@ -176,9 +176,14 @@ class Exists:
 
 @dataclass(frozen=True, slots=True)
 class Ids:
-    """One of these event ids (64 hexadecimal characters each)."""
+    """One of these event ids (64 hexadecimal characters each).
+
+    `by_evidence`, where it is known, holds the same ids by the evidence that they lie in: a hint for
+    engines that keep the events of evidence apart.
+    """
 
     ids: frozenset[str]
+    by_evidence: Mapping[str, frozenset[str]] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
