@@ -17,6 +17,7 @@ from cases.index.opensearch_health import health
 from cases.index.opensearch_home import Home
 from cases.index.opensearch_names import Names, pattern
 from cases.index.opensearch_read import Reader
+from cases.index.opensearch_selftest import prove
 from cases.index.opensearch_write import OpenSearchWriter
 from cases.index.tree import Node
 
@@ -26,12 +27,18 @@ class OpenSearchEngine:
 
     erases_at_once = False
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, *, tried: bool = False) -> None:
+        """`tried` leaves out the engine's own trial of the server."""
         self._address = address
-        self.client = Client(address)
+        self.client = Client(address, trial=None if tried else self._prove)
         self.names = Names(address.namespace)
         self.home = Home(self.client, self.names, address.shards)
         self.reader = Reader(Door(self.client, self.names))
+
+    def _prove(self) -> None:
+        """Try the server out. Raises IndexUnavailable when it answers wrongly."""
+        other = OpenSearchEngine(self._address, tried=True)
+        prove(other.client, other, self.names)
 
     def writer(
         self, *, case_id: str, shard: str, run: str, append: bool = False, part: int = 0

@@ -10,7 +10,7 @@ import logging
 import os
 import secrets
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -69,9 +69,13 @@ class _Json(JSONSerializer):
 
 
 class Client:
-    """Sends requests to the hosts of an address; safe to use by threads and after a fork."""
+    """Sends requests to the hosts of an address; safe to use by threads and after a fork.
 
-    def __init__(self, address: Address) -> None:
+    `trial` is called once in a process before the first request about an index; it may raise.
+    """
+
+    def __init__(self, address: Address, trial: Callable[[], None] | None = None) -> None:
+        self._trial, self._tried = trial, 0
         self._address = address
         self._hosts, self._login = read_hosts(address.url)
         self._process = self._largest = 0
@@ -103,6 +107,8 @@ class Client:
         Raises ServerError.
         """
         where = f"/{path}" if names is None else f"/{checked(names)}/{path}".rstrip("/")
+        if names is not None:
+            self._try_out()
         data = body if isinstance(body, bytes) or body is None else orjson.dumps(body)
         for attempt in range(retries + 1):
             try:
@@ -111,6 +117,14 @@ class Client:
                 if error.status or attempt == retries:
                     raise
         raise AssertionError("unreachable")
+
+    def _try_out(self) -> None:
+        if self._trial is None or self._tried == os.getpid():
+            return
+        with self._lock:  # one tries, the others wait for what comes of it
+            if self._tried != os.getpid():
+                self._trial()
+                self._tried = os.getpid()
 
     def send_lines(
         self, path: str, lines: bytes, *, names: str | None, params: Mapping[str, str], timeout: float
