@@ -175,7 +175,7 @@ _OF_ENDED_RUNS: Final = Q(
 
 def _left(case_id: str) -> EventQuerySet:
     """Return the rows of a case that are left over."""
-    return Event.objects.filter(_OF_ENDED_RUNS, run__evidence__case=case_id).order_by()
+    return Event.objects.filter(_OF_ENDED_RUNS, run__evidence__case__case_id=case_id).order_by()
 
 
 @dataclass(slots=True)
@@ -231,7 +231,7 @@ def _of_no_run(run: TaskRun) -> Iterator[list[Row]]:
 
 def _everything(run: TaskRun, taken: Taken) -> Iterator[list[Row]]:
     """Yield the rows that the index has, those of the run, and those that are left over."""
-    ours = TaskRun.objects.filter(evidence=run.evidence_id, task_name=INDEX_POSTED)
+    ours = TaskRun.objects.filter(evidence__evidence_uid=run.evidence_id, task_name=INDEX_POSTED)
     states = dict(ours.values_list("pk", "status"))
     others = [number for number, status in states.items() if status in _UNFINISHED and number != run.pk]
     kept = {run.pk, *(number for number, status in states.items() if status == RunStatus.SUCCEEDED)}

@@ -158,13 +158,14 @@ def test_what_waits_is_told_with_its_age() -> None:
     Event.objects.create(case=case, ts="x", source="s", message="of an older system")
     Erasure.objects.create(case_id="late", requested_at=minute)
     Erasure.objects.create(case_id="late", requested_at=minute, erased_at=minute)
-    assert readyz()[1]["lag"] == {
+    told = readyz()[1]["lag"]
+    ages = [told.pop(name) for name in ("oldest_run_seconds", "oldest_erasure_seconds")]
+    assert all(61 <= age < 90 for age in ages)
+    assert told == {
         "ok": True,
         "state": "ok",
         "waiting_runs": 2,
-        "oldest_run_seconds": 61,
         "lapsed_runs": 1,
         "waiting_events": 3,
         "erasures": 1,
-        "oldest_erasure_seconds": 61,
     }
