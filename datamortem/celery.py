@@ -55,7 +55,7 @@ def _transport(url: str) -> dict[str, Any]:
             "socket_timeout": 5 * _SECONDS,
             "socket_keepalive": True,
         }
-    return {**patience, "write_timeout": 5 * _SECONDS}
+    return {**patience, "write_timeout": 5 * _SECONDS, "read_timeout": None}
 
 
 def _make() -> Celery:
@@ -89,5 +89,8 @@ app = _make()
 
 
 def connection(url: str) -> Connection:
-    """Return a connection to a broker; it is opened when it is used."""
-    return app.connection_for_write(url=url, ssl=_tls(url), transport_options=_transport(url))
+    """Return a connection to a broker for a request, which waits for nobody; it is opened when it is used."""
+    hurried = {"socket_timeout": _SECONDS, "write_timeout": _SECONDS, "read_timeout": _SECONDS}
+    options = _transport(url)
+    options |= {name: value for name, value in hurried.items() if name in options}
+    return app.connection_for_write(url=url, ssl=_tls(url), transport_options=options)

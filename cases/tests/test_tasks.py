@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
 from django.contrib.sessions.models import Session
+from django.core.management import CommandError, call_command
+from django.db import connections
 from django.utils import timezone
 from pytest_django import Settings
 
 from accounts import mail
 from accounts.models import OutgoingMail, RequestCounter, TotpDevice, User
-from cases import services, tasks
-from cases.models import RunStatus, TaskRun
+from cases import runs, services, tasks
+from cases.models import Evidence, RunStatus, TaskRun
+from cases.models.evidence import POSTED
+from cases.queues import QUEUES
+from cases.tasks.lanes import lanes
+from cases.tasks.office import Office
 from cases.tests.cast import a_case, actions, alice, indexed, ledger, receive
 from cases.tests.worker_process import call, children, running, wait_until
 
@@ -128,7 +136,8 @@ def test_two_workers_share_the_work_and_do_nothing_twice() -> None:
         assert run is not None
         assert ledger(run) == {"read": size, "indexed": size, "duplicate": 0, "rejected": 0, "undated": 0}
         assert run.attempt == 1
-    assert len({run.worker for run in TaskRun.objects.all()}) == 2
+    names = {run.worker for run in TaskRun.objects.all()}
+    assert len({name.partition(":")[0] for name in names}) == 2  # also where process numbers are the same
     assert len(indexed(case)) == sum(range(200, 212))
     assert actions(case).count("run.succeeded") == 12
 
@@ -149,11 +158,11 @@ def test_a_run_that_loses_its_worker_three_times_fails_and_others_go_on() -> Non
     assert len(indexed(case)) == 20
 
 
-def test_a_worker_whose_sign_of_life_is_old_is_taken_for_gone(settings) -> None:
+def test_a_worker_whose_sign_of_life_is_old_is_taken_for_gone(settings: Settings) -> None:
     sign = settings.WORK_ROOT / "workers" / "x.json"
     sign.parent.mkdir(parents=True)
     sign.write_text("{}")
-    assert tasks.worker_state().alive
+    assert tasks.worker_state() == tasks.WorkerState(True, 1, "1 at work on this machine")
     long_ago = time.time() - 60
     os.utime(sign, (long_ago, long_ago))
     assert tasks.worker_state() == tasks.WorkerState(
@@ -161,11 +170,145 @@ def test_a_worker_whose_sign_of_life_is_old_is_taken_for_gone(settings) -> None:
     )
 
 
-@pytest.mark.parametrize("number", ["0", "65", "many"])
-def test_a_nonsensical_concurrency_is_refused(number: str) -> None:
-    done = call("worker", "--once", "--concurrency", number)
-    assert done.returncode in (1, 2)
-    assert "--concurrency" in done.stderr
+def test_workers_of_other_machines_are_known_by_what_they_hold() -> None:
+    office = Office()
+    assert office.hold()
+    assert tasks.worker_state() == tasks.WorkerState(True, 1, "one keeps house elsewhere")
+    run = receive(a_case(), b"good 5").run
+    assert run is not None
+    assert runs.claim(run.pk, worker="other-1:7")
+    assert tasks.worker_state() == tasks.WorkerState(True, 1, "1 elsewhere")
+    office.leave()
+    TaskRun.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+    assert not tasks.worker_state().alive
+
+
+def test_one_worker_keeps_house_and_the_next_takes_over_when_it_dies_or_leaves() -> None:
+    offices = [Office() for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        held = list(pool.map(_holds, offices))
+    assert held.count(True) == 1
+    holder = offices[held.index(True)]
+    other = offices[held.index(False)]
+    assert not other.is_kept()  # it may be dead
+    assert holder.hold()
+    assert other.is_kept()
+    assert not other.hold()
+    RequestCounter.objects.update(expires_at=timezone.now())  # it has died
+    assert other.hold()
+    assert not holder.hold()
+    other.leave()
+    assert holder.hold()
+
+
+def _holds(office: Office) -> bool:
+    try:
+        return office.hold()
+    finally:
+        connections.close_all()
+
+
+_done: list[str] = []
+
+
+def note() -> None:
+    """A chore of a layer above."""
+    _done.append("noted")
+
+
+def fail() -> None:
+    """A chore that cannot be done."""
+    raise ValueError("not today")
+
+
+def test_chores_of_the_layers_above_are_done_and_one_that_fails_stops_no_other(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.CHORES = {f"{__name__}.fail": 60.0, f"{__name__}.note": 60.0}
+    mail.post("password_changed", "a@example.org", "")
+    _done.clear()
+    tasks.work(once=True)
+    assert _done == ["noted"]
+    assert OutgoingMail.objects.get().sent_at is not None
+    assert "(cases.tests.test_tasks.fail) failed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "queues", "readings", "slots"),
+    [
+        (2, QUEUES, 0, (1, 2)),
+        (2, QUEUES, 8, (1, 2)),
+        (2, QUEUES, 2, (1, 1)),
+        (8, QUEUES, 4, (1, 3)),
+        (8, QUEUES, 1, (0, 1)),
+        (2, ("events",), 0, (0, 2)),
+        (4, ("reading", "large"), 3, (0, 3)),
+    ],
+)
+def test_a_worker_has_no_more_in_flight_than_its_memory_allows(
+    settings: Settings, concurrency: int, queues: tuple[str, ...], readings: int, slots: tuple[int, int]
+) -> None:
+    found = lanes(concurrency, queues, readings * settings.RUN_MEMORY + readings)
+    assert tuple(lane.slots for lane in found) == slots
+
+
+def test_a_worker_begins_what_fits_into_its_memory_and_posted_events_beside_evidence(
+    settings: Settings,
+) -> None:
+    case = a_case()
+    slow = [receive(case, f"slow {number}".encode()).run for number in range(60000, 60003)]
+    settings.WORKER_MEMORY = 2 * settings.RUN_MEMORY
+    with running("worker", "--concurrency", "4") as worker:
+        wait_until(lambda: _is(slow[0], RunStatus.RUNNING))
+        posted = services.post_events(case=case, by=alice(), events=[{"message": "posted"}]).run
+        wait_until(lambda: _is(posted, RunStatus.SUCCEEDED))
+        assert TaskRun.objects.filter(status=RunStatus.RUNNING).count() == 1
+        worker.terminate()
+        worker.communicate(timeout=15)
+
+
+def test_a_worker_serves_the_queues_it_is_given() -> None:
+    case = a_case()
+    run = receive(case, b"good 5").run
+    large = receive(case, b"good 6").run
+    Evidence.objects.filter(task_runs=large).update(size=2 * 1024**3)
+    services.post_events(case=case, by=alice(), events=[{"message": "posted"}])
+    assert tasks.work(once=True, queues=("events",)) == 1
+    assert _is(run, RunStatus.QUEUED)
+    assert tasks.work(once=True, queues=("reading",)) == 1
+    assert _is(run, RunStatus.SUCCEEDED)
+    assert _is(large, RunStatus.QUEUED)
+    Evidence.objects.filter(task_runs=large).update(size=6)
+    services.run_again(evidence=Evidence.objects.get(case=case, kind=POSTED), by=None)
+    assert tasks.work(once=True, queues=("events", "large")) == 0  # posted events, all read again
+    assert tasks.work(once=True) == 2
+
+
+def test_log_lines_of_a_run_say_which_and_by_whom() -> None:
+    run = receive(a_case(), b"buggy").run
+    done = call("worker", "--once")
+    assert run is not None
+    assert _is(run, RunStatus.FAILED)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert lines
+    for line in lines:
+        assert (line["run_id"], line["attempt"], line["worker"]) == (run.pk, 1, run.worker)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--concurrency", "0", "from 1 to 64"),
+        ("--concurrency", "65", "from 1 to 64"),
+        ("--queues", "cron", "events, reading, large"),
+        ("--queues", ",", "events, reading, large"),
+        ("--memory", "lots", "such as 16G"),
+        ("--memory", "1M", "RUN_MEMORY"),
+    ],
+)
+def test_nonsensical_options_are_refused(option: str, value: str, words: str) -> None:
+    with pytest.raises(CommandError, match=words):
+        call_command("worker", "--once", option, value)
 
 
 def test_a_worker_that_starts_seals_what_the_old_system_left_in_clear_and_removes_what_expired() -> None:
