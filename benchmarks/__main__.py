@@ -13,9 +13,11 @@ from pathlib import Path
 BENCHMARKS = {
     "intake": "upload with hash against cp and sha256sum",
     "ingest": "evidence to searchable against bare tantivy with the same documents",
+    "parts": "one evidence by one process and by two: JSON Lines and an event log",
     "search": "the queries of the search study, p50 and p95",
     "peer": "JSON Lines and CSV to a search server, against another tool's mapping",
     "cluster": "three search servers, one killed during import and search (needs a JDK; minutes)",
+    "growth": "one engine with any number of events: writing, bytes, the standard questions, as Markdown",
     "export": "events per second, and memory",
     "lists": "list endpoints with 10,000 cases: number of queries",
     "posted": "events without files: 5,000 a second, a worker killed in between",
@@ -39,6 +41,12 @@ def main() -> None:
     parser.add_argument(
         "--keep", type=Path, metavar="DIR", help="keep everything there, and use again what lies there"
     )
+    parser.add_argument(
+        "--engine",
+        default="embedded",
+        metavar="embedded|URL",
+        help="what growth measures (default: embedded)",
+    )
     options = parser.parse_args()
     if unknown := set(options.names) - set(BENCHMARKS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
@@ -49,9 +57,13 @@ def main() -> None:
         os.environ |= {"DATAMORTEM_HOME": home, "DJANGO_SETTINGS_MODULE": "datamortem.settings"}
         for name in options.names or BENCHMARKS:
             sys.stdout.write(f"\n{name}: {BENCHMARKS[name]}\n")
-            for line in import_module(f"benchmarks.{name}").run(events=options.events):
-                sys.stdout.write(f"  {line}\n")
+            chosen = {"engine": options.engine} if name == "growth" else {}
+            benchmark = import_module(f"benchmarks.{name}")
+            for line in benchmark.run(events=options.events, **chosen):
+                sys.stdout.write(f"{line}\n" if name == "growth" else f"  {line}\n")
                 sys.stdout.flush()
+            if name == "growth" and not options.keep:
+                benchmark.clear(options.engine)
 
 
 main()
