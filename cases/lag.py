@@ -30,7 +30,7 @@ class Lag:
 
 
 def lag() -> Lag:
-    """Ask the database; each question goes by an index."""
+    """Ask the database; each question goes by an index, and most by what runs say of themselves."""
     now = timezone.now()
     ours = TaskRun.objects.filter(task_name__in=[READ, INDEX_POSTED])
     runs = ours.filter(status=RunStatus.QUEUED).aggregate(number=Count("pk"), oldest=Min("created_at_utc"))

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from cases.engines import engine
 from cases.index.engine import Health
-from cases.models import Case, Erasure, Event, Evidence, TaskRun
+from cases.models import Case, Erasure, Evidence, TaskRun
 from cases.tasks.life import sign_of_life
 from datamortem.management.commands import _services
 from datamortem.management.commands._finding import Finding
@@ -82,14 +82,14 @@ def test_runs_that_wait_without_a_worker_are_a_problem_and_long_with_one_a_note(
     evidence = Evidence.objects.create(case=case, evidence_uid="ev-1", original_name="a.log")
     old = timezone.now() - timedelta(minutes=45)
     TaskRun.objects.create(task_name="read_evidence", evidence=evidence, created_at_utc=old)
-    Event.objects.create(case=case, ts="x", source="s", message="m", event_id="1")
+    TaskRun.objects.create(task_name="index_posted", evidence=evidence, options={"rows": 3})
     found = one(_services.of_work(), "Worker")
     assert found
     assert found.is_problem
-    assert "1 runs wait" in found.detail
+    assert "2 runs wait" in found.detail
     waiting = one(_services.of_work(), "Posted events")
     assert waiting
-    assert waiting.detail.startswith("1 ")
+    assert waiting.detail.startswith("3 ")
     with sign_of_life():
         assert not any(finding.is_problem for finding in _services.of_work())
         found = one(_services.of_work(), "Waiting runs")
