@@ -82,7 +82,7 @@ def test_runs_that_wait_without_a_worker_are_a_problem_and_long_with_one_a_note(
     evidence = Evidence.objects.create(case=case, evidence_uid="ev-1", original_name="a.log")
     old = timezone.now() - timedelta(minutes=45)
     TaskRun.objects.create(task_name="read_evidence", evidence=evidence, created_at_utc=old)
-    TaskRun.objects.create(task_name="index_posted", evidence=evidence, options={"rows": 3})
+    TaskRun.objects.create(task_name="index_posted", evidence=evidence, options={"events": 3})
     found = one(_services.of_work(), "Worker")
     assert found
     assert found.is_problem
