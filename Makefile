@@ -7,7 +7,7 @@ HOME_DIR := $${DATAMORTEM_HOME:-var}
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-services test-schema test-kill test-api audit lint run bench lock format clean \
+.PHONY: help demo test test-services test-schema test-kill test-soak test-api audit lint run bench lock format clean \
   db-current db-history db-heads db-migrate db-revision db-rollback db-stamp db-merge db-shell \
   db-backup db-restore db-check db-sql db-adopt
 
@@ -46,6 +46,12 @@ test-schema: $(VENV)/.installed-dev ## The long tests of the schema's history, o
 test-kill: $(VENV)/.installed-dev ## Kill workers and readers 200 times at random moments, on both databases
 	DATAMORTEM_KILLS=200 $(BIN)/pytest -n 0 cases/tests/test_kill.py $(ARGS)
 	DATAMORTEM_KILLS=200 .ci/with-postgres $(BIN)/pytest -n 0 cases/tests/test_kill.py $(ARGS)
+
+test-soak: $(VENV)/.installed-dev ## Read 200 files while workers are killed 50 times, on both carriers and both databases
+	DATAMORTEM_RUNS=$${DATAMORTEM_RUNS:-200} DATAMORTEM_KILLS=$${DATAMORTEM_KILLS:-50} \
+	  $(BIN)/pytest -n 0 cases/tests/test_soak.py $(ARGS)
+	DATAMORTEM_RUNS=$${DATAMORTEM_RUNS:-200} DATAMORTEM_KILLS=$${DATAMORTEM_KILLS:-50} \
+	  .ci/with-postgres $(BIN)/pytest -n 0 cases/tests/test_soak.py $(ARGS)
 
 test-api: $(VENV)/.installed-dev ## Try 5,000 requests made from the OpenAPI document, and the bounds of every value
 	DATAMORTEM_CASES=$${DATAMORTEM_CASES:-5000} $(BIN)/pytest -n 0 datamortem/tests/test_openapi.py $(ARGS)

@@ -14,8 +14,10 @@ from functools import lru_cache
 from typing import Any, Final
 
 from django.conf import settings
-from kombu import Connection, Producer, pools
+from kombu import pools
+from kombu.connection import Connection
 from kombu.exceptions import KombuError
+from kombu.messaging import Producer
 from kombu.pidbox import Mailbox
 
 from cases.queues import by_queue
@@ -119,9 +121,8 @@ def depth(queue: str) -> int | None:
 
 def _count(held: Connection, queue: str) -> int:
     """Make sure of the queue and return its size; asking alone fails where Redis keys have a prefix."""
-    with held.channel() as channel:
-        declared = channel.queue_declare(queue, durable=True, exclusive=False, auto_delete=False)
-        return int(declared.message_count)
+    declared = held.default_channel.queue_declare(queue, durable=True, exclusive=False, auto_delete=False)
+    return int(declared.message_count)
 
 
 def ask(question: str, patience: float) -> frozenset[str] | None:

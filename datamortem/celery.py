@@ -12,7 +12,8 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from celery import Celery
-from kombu import Connection, Queue
+from kombu.connection import Connection
+from kombu.entity import Queue
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "datamortem.settings")
 
@@ -93,4 +94,5 @@ def connection(url: str) -> Connection:
     hurried = {"socket_timeout": _SECONDS, "write_timeout": _SECONDS, "read_timeout": _SECONDS}
     options = _transport(url)
     options |= {name: value for name, value in hurried.items() if name in options}
-    return app.connection_for_write(url=url, ssl=_tls(url), transport_options=options)
+    made: Connection = app.connection_for_write(url=url, ssl=_tls(url), transport_options=options)
+    return made

@@ -9,10 +9,11 @@ import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import transaction
-from kombu import Connection
+from kombu.connection import Connection
 from pytest_django import Settings
 
 from cases import carrier, runs, services, tasks
@@ -295,7 +296,7 @@ def test_a_broker_that_says_nothing_is_not_waited_for_long(settings: Settings) -
 
 
 def test_a_broker_whose_certificate_nobody_knows_is_given_no_word(settings: Settings, tmp_path: Path) -> None:
-    options = celery.connection("rediss://localhost:1/0").ssl
+    options: Any = celery.connection("rediss://localhost:1/0").ssl
     assert options["ssl_cert_reqs"].name == "CERT_REQUIRED"
     assert options["ssl_check_hostname"] is True
     options = celery.connection("amqps://localhost:1//").ssl

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from cases import runs, services, store, tasks
+from cases.engines import engine
 from cases.models import Case, Evidence, RunStatus, TaskRun
 from cases.tests.cast import a_case, actions, indexed, ledger, receive
 from cases.tests.worker_process import children, running, start, wait_until
@@ -84,6 +85,32 @@ def test_workers_and_reading_processes_killed_at_random_moments(settings) -> Non
     _assert_exact(case, run, times=rounds)
     runs.sweep()
     assert list((settings.WORK_ROOT / "runs").glob("*")) == []
+
+
+def test_workers_killed_between_the_sealing_and_the_publishing(settings) -> None:
+    """What is durable and invisible yet is made visible once, by this attempt or the next."""
+    chance = random.Random(int.from_bytes(os.urandom(4)))
+    case = a_case()
+    run = receive(case, f"good {EVENTS}".encode()).run
+    assert run is not None
+    hits, rounds, end = 0, 1, time.monotonic() + SECONDS
+    for _ in _until(end):
+        known = set(settings.INDEX_ROOT.rglob("sealed.json"))
+        with running("worker", attempts=ATTEMPTS) as worker:
+            wait_until(lambda known=known: set(settings.INDEX_ROOT.rglob("sealed.json")) - known, seconds=30)
+            time.sleep(chance.uniform(0, 0.01))
+            chance.choice([_kill_worker, _kill_child, _kill_both])(worker)
+        hits += not _has_ended(run)
+        if _has_ended(run):
+            _assert_exact(case, run, times=rounds)
+            run = services.run_again(evidence=run.evidence, by=None)
+            rounds += 1
+    with running("worker", attempts=ATTEMPTS) as worker:
+        wait_until(partial(_has_ended, run), seconds=30)
+        worker.terminate()
+        worker.wait()
+    _assert_exact(case, run, times=rounds)
+    assert engine().sweep(case_id=case.case_id, keep=[run.evidence_id]) == []
 
 
 def _until(end: float) -> Iterator[int]:

@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections import Counter
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
 from pytest_django import Settings
@@ -62,8 +63,7 @@ def _soak(settings: Settings) -> None:
     with ExitStack() as stack:
         workers = [_begin(stack) for _ in range(WORKERS)]
         for number in range(KILLS):
-            done = RUNS * number // (KILLS + 1)
-            wait_until(lambda done=done: _ended() >= done, seconds=PATIENCE)
+            wait_until(partial(_have_ended, RUNS * number // (KILLS + 1)), seconds=PATIENCE)
             posted += _post(case, number)
             worker = wait_until(lambda: _busy(workers, chance), seconds=PATIENCE)
             time.sleep(chance.uniform(0, 0.6))
@@ -84,8 +84,8 @@ def _begin(stack: ExitStack) -> subprocess.Popen[str]:
     return stack.enter_context(running("worker", attempts=ATTEMPTS))
 
 
-def _ended() -> int:
-    return TaskRun.objects.filter(status__in=[RunStatus.SUCCEEDED, RunStatus.FAILED]).count()
+def _have_ended(number: int) -> bool:
+    return TaskRun.objects.filter(status__in=[RunStatus.SUCCEEDED, RunStatus.FAILED]).count() >= number
 
 
 def _busy(workers: list[subprocess.Popen[str]], chance: random.Random) -> subprocess.Popen[str] | None:
