@@ -7,7 +7,7 @@ HOME_DIR := $${DATAMORTEM_HOME:-var}
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-services test-schema test-kill test-soak test-api audit lint run bench lock format clean \
+.PHONY: help demo test test-services test-schema test-kill test-soak s3-server test-api audit lint run bench lock format clean \
   db-current db-history db-heads db-migrate db-revision db-rollback db-stamp db-merge db-shell \
   db-backup db-restore db-check db-sql db-adopt
 
@@ -52,6 +52,9 @@ test-soak: $(VENV)/.installed-dev ## Read 200 files while workers are killed 50 
 	  $(BIN)/pytest -n 0 cases/tests/test_soak.py $(ARGS)
 	DATAMORTEM_RUNS=$${DATAMORTEM_RUNS:-200} DATAMORTEM_KILLS=$${DATAMORTEM_KILLS:-50} \
 	  .ci/with-postgres $(BIN)/pytest -n 0 cases/tests/test_soak.py $(ARGS)
+
+s3-server: $(BIN)/python ## Build the S3 server (Go 1.25 or later) that tests of evidence in a bucket run on; some minutes
+	GOBIN=$(CURDIR)/$(BIN) CGO_ENABLED=0 go install -ldflags='-s -w' github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
 test-api: $(VENV)/.installed-dev ## Try 5,000 requests made from the OpenAPI document, and the bounds of every value
 	DATAMORTEM_CASES=$${DATAMORTEM_CASES:-5000} $(BIN)/pytest -n 0 datamortem/tests/test_openapi.py $(ARGS)

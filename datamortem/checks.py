@@ -17,6 +17,8 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 
+from datamortem.common.buckets import SCHEME, read_bucket_url
+
 _LOOPBACK_NAMES = {"localhost", "testserver"}
 
 
@@ -99,6 +101,24 @@ def check_directories(app_configs: Sequence[AppConfig] | None, **kwargs: Any) ->
 
 def _readable_by_others(path: Path) -> bool:
     return path.exists() and bool(path.stat().st_mode & stat.S_IRWXO)
+
+
+@register(Tags.security, deploy=True)
+def check_bucket(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Tell a server that sends evidence in clear to another machine."""
+    if not settings.EVIDENCE_URL.startswith(SCHEME):
+        return []
+    endpoint = read_bucket_url(settings.EVIDENCE_URL).endpoint or settings.EVIDENCE_S3_ENDPOINT
+    parts = urlsplit(endpoint)
+    if parts.scheme != "http" or is_loopback(parts.hostname or ""):
+        return []
+    return [
+        checks.Warning(
+            "The bucket of the evidence is asked in plain HTTP: whoever listens reads the evidence.",
+            hint="Give EVIDENCE_S3_ENDPOINT as https://…, or see that this network is yours alone.",
+            id="datamortem.W002",
+        )
+    ]
 
 
 @register(Tags.security, deploy=True)

@@ -11,7 +11,7 @@ from cases.models.evidence import POSTED
 from cases.services import quota
 from cases.services.case import locked, locked_open
 from cases.services.module import module_called
-from cases.store import path
+from cases.store import checked
 from datamortem.common.errors import Conflict, Invalid
 
 
@@ -38,7 +38,7 @@ def run_again(
         if module:
             raise Invalid("Posted events are read by no module.", field="module")
         return _queue_again(evidence, by=by, task_name=runs.INDEX_POSTED, options={staging.EVERYTHING: "yes"})
-    path(evidence.local_path)
+    checked(evidence.local_path)
     return _queue_again(evidence, by=by, task_name=runs.READ, module=module, options=options)
 
 

@@ -7,6 +7,7 @@ holds what (`holding`), whatever machine asks.
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Iterator
 from io import RawIOBase
@@ -30,6 +31,8 @@ from cases.store.holding import discard, hold
 from cases.store.intake import admit, draft_of, hash_file, sweep_drafts
 from cases.store.places import place, place_at
 
+logger = logging.getLogger(__name__)
+
 __all__ = [
     "Absent",
     "Incomplete",
@@ -39,6 +42,7 @@ __all__ = [
     "StoreDown",
     "Stored",
     "admit",
+    "checked",
     "contents",
     "discard",
     "fetch",
@@ -81,8 +85,16 @@ def path(key: str | None) -> Path:
 
 
 def sweep() -> int:
-    """Remove what uploads left that were cut off; return how many. Raises StoreDown."""
-    return sweep_drafts() + place().sweep()
+    """Remove what uploads left that were cut off; return how many.
+
+    A place that does not answer is asked again by the next sweep.
+    """
+    removed = sweep_drafts()
+    try:
+        return removed + place().sweep()
+    except StoreDown as silence:
+        logger.warning("What uploads left in the store could not be swept: %s", silence)
+        return removed
 
 
 def contents() -> Iterator[str]:

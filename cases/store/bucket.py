@@ -14,7 +14,7 @@ import threading
 import time
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -252,7 +252,7 @@ class Bucket(Place):
             )
         except ClientError as error:
             raise Absent(_GONE) if _code(error) in _CHANGED else _refusal(error) from error
-        with answer["Body"] as body:
+        with closing(answer["Body"]) as body:  # as a context of its own it would not count its bytes
             if answer["ContentLength"] != end - start:
                 raise StoreDown("The bucket sent another range than was asked for.")
             yield body

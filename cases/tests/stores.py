@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from base64 import b64encode
@@ -230,3 +231,40 @@ def a_draft(settings: Settings, name: str, content: bytes, *, age: float = 0) ->
     with suppress(OSError):
         os.utime(draft, (then, then))
     return draft
+
+
+class Unsteady:
+    """A proxy on loopback in front of a server, whose next answers it cuts after so many bytes."""
+
+    def __init__(self, at: Server) -> None:
+        self._target = ("127.0.0.1", at.port)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.cuts: list[int] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Accept nothing more."""
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(self._target)
+                threading.Thread(target=self._pump, args=(near, far, False), daemon=True).start()
+                threading.Thread(target=self._pump, args=(far, near, True), daemon=True).start()
+
+    def _pump(self, source: socket.socket, target: socket.socket, answers: bool) -> None:
+        sent = 0
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sent += len(data)
+                if answers and self.cuts and sent > self.cuts[0]:
+                    self.cuts.pop(0)
+                    break
+                target.sendall(data)
+        for end in (source, target):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()

@@ -81,3 +81,21 @@ def test_evidence_among_static_files_is_refused(settings: Settings) -> None:
 def test_a_public_site_on_sqlite_is_told(public: Settings) -> None:
     expected = {"datamortem.W001"} if connection.vendor == "sqlite" else set()
     assert found(deploy=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "endpoint", "is_told"),
+    [
+        ("s3://bucket/evidence", "http://s3.example:9000", True),
+        ("s3://bucket/evidence?endpoint=http://s3.example", "https://elsewhere.example", True),
+        ("s3://bucket/evidence", "https://s3.example", False),
+        ("s3://bucket/evidence", "http://127.0.0.1:9000", False),
+        ("s3://bucket/evidence", "", False),
+        ("/srv/evidence", "http://s3.example:9000", False),
+    ],
+)
+def test_evidence_that_travels_in_clear_is_told(
+    settings: Settings, url: str, endpoint: str, is_told: bool
+) -> None:
+    settings.EVIDENCE_URL, settings.EVIDENCE_S3_ENDPOINT = url, endpoint
+    assert ("datamortem.W002" in found(deploy=True)) == is_told
