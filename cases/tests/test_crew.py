@@ -65,10 +65,10 @@ class TestSameWhateverTheNumber:
     @pytest.fixture
     def content(self) -> bytes:
         lines: list[bytes] = []
-        for number in range(12_000):
+        for number in range(3000):
             fields: dict[str, Any] = {
                 "time": f"2024-03-01T{number % 24:02}:00:00Z",
-                "message": f"event {number % 700}",
+                "message": f"event {number % 700} " + "e" * 250,
             }
             if number % 9 == 0:
                 del fields["time"]

@@ -93,7 +93,9 @@ def test_workers_killed_between_the_sealing_and_the_publishing(settings) -> None
     case = a_case()
     run = receive(case, f"good {EVENTS}".encode()).run
     assert run is not None
-    hits, rounds, end = 0, 1, time.monotonic() + SECONDS
+    if not settings.SEARCH_URL.startswith("embedded"):
+        pytest.skip("only the embedded index shows on the disk when it is sealed")
+    rounds, end = 1, time.monotonic() + SECONDS / 3
     for _ in _until(end):
         known = set(settings.INDEX_ROOT.rglob("sealed.json"))
         with running("worker", attempts=ATTEMPTS) as worker:
