@@ -24,7 +24,7 @@ import signal
 import sys
 import threading
 from dataclasses import asdict
-from io import BufferedReader, FileIO
+from io import FileIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,6 +39,7 @@ _INTERVAL: Final = 0.5
 _OPEN_FILES: Final = 4096
 _LAST_WORDS: Final = 5  # seconds of processor time
 _MESSAGE_LIMIT: Final = 4000
+_BLOCK: Final = 64 * 1024
 #: Containers alive beyond those of the last collection before Python looks for cycles among them.
 #: A batch of documents has some 20,000 and leaves none; the default is to look at every 700 new ones.
 _CONTAINERS: Final = 50_000
@@ -77,7 +78,9 @@ class Orders:
 
     def listen(self, file: FileIO) -> None:
         """Hear the parent to its end, which is that of this process."""
-        with BufferedReader(file) as lines:
+        rest = b""
+        while block := file.read(_BLOCK):
+            *lines, rest = (rest + block).split(b"\n")
             for line in lines:
                 self._lines.put(line)
         os._exit(1)

@@ -97,7 +97,8 @@ def _layout(source: Source) -> Layout:
 def _cut(source: Source, reader: RowReader, header_line: int, size: int) -> list[Piece]:
     """Return pieces that begin with rows; where each one begins, no row before it is open."""
     pieces: list[Piece] = []
-    start, first, state = 0, 1, {"reread": 0, "header": None}
+    state: dict[str, Any] = {"reread": 0, "header": None}
+    start, first = 0, 1
     header: list[str] | None = None
     is_clear, reread = False, 0
     for row in reader.rows():

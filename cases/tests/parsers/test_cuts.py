@@ -210,9 +210,7 @@ def _damaged(log: bytes, chance: random.Random) -> bytes:
         )
     chunks = [chunk.ljust(65536, b"\0")[:65536] for chunk in chunks]
     if chance.random() < 0.3:
-        header = bytearray(header)
-        struct.pack_into("<H", header, 42, chance.randrange(200))
-        header = bytes(header)
+        header = header[:42] + struct.pack("<H", chance.randrange(200)) + header[44:]
     content = header + b"".join(chunks) + bytes(65536 * chance.randrange(3))
     return content[: -chance.randrange(1, 70_000)] if chance.random() < 0.4 else content
 
