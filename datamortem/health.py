@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -14,16 +15,17 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from accounts.views.page import half_open
-from cases import carrier, lag, tasks
+from cases import carrier, lag, store, tasks
 from cases.engines import engine
 from cases.queues import READING
+from datamortem.common.errors import DomainError
 from datamortem.common.freshness import Asked
 
 #: All parts together have so many seconds; an answer is good for the next second.
 PATIENCE: Final = 1.8
 _FRESH: Final = 1.0
-#: What the engine and the store say of themselves that anybody may read; paths and hosts are not in it.
-_SHOWN: Final = ("engine", "version", "status", "nodes", "documents", "bytes", "disk_free", "kind")
+#: What the engine says of itself that anybody may read; paths and hosts are not in it.
+_SHOWN: Final = ("engine", "version", "status", "nodes", "documents", "bytes", "disk_free")
 State = dict[str, Any]
 
 
@@ -86,6 +88,17 @@ def _shown(facts: Mapping[str, str]) -> dict[str, str]:
     return {name: facts[name] for name in _SHOWN if name in facts}
 
 
+def _store() -> State:
+    is_bucket = str(settings.EVIDENCE_URL).startswith("s3:")
+    kind = "bucket" if is_bucket else "folder"
+    try:
+        store.place().check()
+        free = {} if is_bucket else {"free_bytes": shutil.disk_usage(settings.EVIDENCE_ROOT).free}
+    except (DomainError, OSError):
+        return _state(False, kind=kind)
+    return _state(True, kind=kind, **free)
+
+
 def _worker() -> State:
     try:
         state = tasks.worker_state()
@@ -112,6 +125,7 @@ PARTS: Final = {
     for name, question in (
         ("database", _database),
         ("index", _index),
+        ("store", _store),
         ("worker", _worker),
         ("broker", _broker),
         ("lag", _lag),

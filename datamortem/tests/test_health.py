@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,6 +55,16 @@ def test_each_part_has_its_state(settings: Any) -> None:
     assert body["index"]["engine"]
     assert body["worker"] == {"ok": False, "state": "down", "workers": 0}
     assert body["lag"]["ok"] is True
+
+
+def test_a_store_that_cannot_be_used_is_named_without_its_place(settings: Any, tmp_path: Path) -> None:
+    store = readyz()[1]["store"]
+    assert (store["ok"], store["kind"], store["free_bytes"] > 0) == (True, "folder", True)
+    settings.EVIDENCE_ROOT = tmp_path / "file" / "evidence"
+    (tmp_path / "file").write_text("no directory")
+    status, body = readyz()
+    assert (status, body["store"]) == (200, {"ok": False, "state": "down", "kind": "folder"})
+    assert str(tmp_path) not in str(body)
 
 
 def test_a_worker_that_lives_is_seen() -> None:
