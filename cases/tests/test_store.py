@@ -10,7 +10,7 @@ import socket
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -237,7 +237,8 @@ def test_links_and_pipes_in_the_place_of_content_are_not_followed(settings, tmp_
     path = store.path(stored.key)
     secret = tmp_path / "secret"
     secret.write_bytes(b"evidence")
-    for make in (lambda: path.symlink_to(secret), lambda: os.mkfifo(path), path.mkdir):
+    ways: list[Callable[[], None]] = [lambda: path.symlink_to(secret), lambda: os.mkfifo(path), path.mkdir]
+    for make in ways:
         path.unlink()
         make()
         assert not store.matches(stored.key, stored.sha256)
