@@ -31,9 +31,7 @@ def health(client: Client, ours: str) -> Health:
         "cluster": lambda: _ask(client, "_cluster/health"),
         "stats": lambda: _ask(client, f"{ours}/_stats/docs,store", filter_path="_all"),
         "mappings": lambda: _ask(client, f"{ours}/_mapping", filter_path="*.mappings._meta.version"),
-        "settings": lambda: _ask(
-            client, "_cluster/settings", include_defaults="true", flat_settings="true", filter_path=_filter()
-        ),
+        "settings": lambda: _ask(client, "_cluster/settings", include_defaults="true", filter_path=_filter()),
         "disks": lambda: _ask(client, "_nodes/stats/fs", filter_path="nodes.*.fs.total"),
     }
     with ThreadPoolExecutor(len(questions), "health") as pool:
@@ -65,10 +63,8 @@ def _judged(facts: dict[str, str], told: dict[str, Any]) -> Health:
         "status": cluster["status"],
         "nodes": str(cluster["number_of_nodes"]),
     }
-    settings: dict[str, str] = {}
-    for level in ("defaults", "persistent", "transient"):
-        settings |= told.get("settings", {}).get(level, {})
-    facts |= settings
+    settings = {name: _setting(told.get("settings", {}), name) for name in _SETTINGS}
+    facts |= {name: value for name, value in settings.items() if value}
     if (most := settings.get("cluster.max_shards_per_node", "")).isdigit():
         taken = cluster["active_shards"] + cluster["unassigned_shards"]
         facts["shards_left"] = str(int(most) * cluster["number_of_data_nodes"] - taken)
@@ -86,13 +82,24 @@ def _judged(facts: dict[str, str], told: dict[str, Any]) -> Health:
         return Health(False, "A part of the index is on no node: start the nodes that are down.", facts)
     if behind:
         return Health(False, f"{len(behind)} indices are of another version. Run: manage.py reindex", facts)
-    if facts.get("shards_left", "1").startswith(("-", "0")):
+    if int(facts.get("shards_left", "1")) < 1:
         return Health(
             False,
             "The search server has no room for another index: raise cluster.max_shards_per_node.",
             facts,
         )
     return Health(True, f"OpenSearch {facts['version']} answers.", facts)
+
+
+def _setting(levels: dict[str, Any], name: str) -> str:
+    """Return what a setting is, wherever it was set."""
+    for level in ("transient", "persistent", "defaults"):
+        found: Any = levels.get(level, {})
+        for part in name.split("."):
+            found = found.get(part, {}) if isinstance(found, dict) else {}
+        if found:
+            return str(found)
+    return ""
 
 
 def _disk(nodes: dict[str, Any]) -> dict[str, str]:

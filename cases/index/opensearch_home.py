@@ -276,22 +276,24 @@ class Home:
                 logger.warning("Events that nobody sees remain in the index for now: %s", error)
 
     def _forget_after(self, state: State, gone: dict[str, set[str]]) -> None:
-        self._forget(gone)
+        dropped: set[str] = set()
         try:
-            self._drop_empty(state)
+            dropped = self._drop_empty(state)  # first: deleting events reads the index
         except IndexUnavailable as error:
             logger.warning("An index that nobody sees remains for now: %s", error)
+        self._forget({name: parts for name, parts in gone.items() if name not in dropped})
 
-    def _drop_empty(self, state: State) -> None:
-        """Drop old generations that nothing is in any more and nobody reads."""
+    def _drop_empty(self, state: State) -> set[str]:
+        """Drop old generations that nothing is in any more and nobody reads; return which."""
         unused = {each.name for each in state.generations[:-1] if each.empty and not self._read(each.name)}
-        if unused:
+        if not unused:
+            return unused
 
-            def edit(state: State) -> State:
-                kept = [each for each in state.generations if not (each.empty and each.name in unused)]
-                return replace(state, generations=tuple(kept))
+        def edit(state: State) -> State:
+            kept = [each for each in state.generations if not (each.empty and each.name in unused)]
+            return replace(state, generations=tuple(kept))
 
-            self.states.change(state.alias, edit)
+        return unused - set(self.states.change(state.alias, edit).names)
 
     def _read(self, name: str) -> bool:
         """Say whether somebody holds a picture of an index."""
@@ -357,12 +359,11 @@ class Home:
         """Have segments with deleted events written anew; say whether none are left on the disk.
 
         The server keeps deleted events for its copies until their lease moves on (30 seconds), and
-        the files of old segments while somebody reads them and until the flush behind.
+        the files of old segments until a flush and a refresh behind, and while somebody reads them.
         """
-        self._flush(name)
-        found = self._stats(name, "docs", "merge")
-        if found["docs"]["deleted"]:
-            if found["merges"]["current"]:
+        self._settle(name)
+        if self._has_deleted(name):
+            if self._stats(name, "merge")["merges"]["current"]:
                 return False
             params = {"only_expunge_deletes": "true"}
             try:
@@ -371,18 +372,27 @@ class Home:
                 if error.kind != "timeout":
                     raise
                 return False  # the server goes on with it
-            self.refresh(name)
-            self._flush(name)
-        held = self._stats(name, "docs", "search", "translog")
+            self._settle(name)
+        held = self._stats(name, "search", "translog")
         return not (
-            held["docs"]["deleted"]
+            self._has_deleted(name)
             or held["search"]["point_in_time_current"]
             or held["search"]["scroll_current"]
             or held["translog"]["uncommitted_operations"]
         )
 
-    def _flush(self, name: str) -> None:
+    def _has_deleted(self, name: str) -> bool:
+        """Say whether any copy has a segment with deleted events, or one that is to go."""
+        indices = self._client.ask("GET", "_segments", names=name, retries=2)["indices"]
+        copies = [copy for held in indices.values() for shard in held["shards"].values() for copy in shard]
+        segments = [segment for copy in copies for segment in copy["segments"].values()]
+        return any(segment["deleted_docs"] or not segment["committed"] for segment in segments)
+
+    def _settle(self, name: str) -> None:
+        """Have what was merged take the place of what it was merged from, for readers and on the disk."""
+        self.refresh(name)
         self._client.ask("POST", "_flush", names=name, params={"force": "true"}, timeout=_TIMEOUT)
+        self.refresh(name)
 
 
 def _whole(answer: Any) -> Any:
