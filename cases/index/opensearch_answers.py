@@ -85,7 +85,7 @@ class Door:
                 "_msearch", lines, names=None, params={}, timeout=self.patience + 15
             )
         )["responses"]
-        return [_whole(answer, self.patience) for answer in answers]
+        return [whole(answer, self.patience) for answer in answers]
 
     def _sent(self, send: Callable[[], Any]) -> Any:
         """Send what changes nothing, again when the connection broke."""
@@ -172,7 +172,7 @@ class Door:
         answer: Json = self._sent(
             lambda: self._client.ask("POST", "_search", asked, params=params, timeout=self.patience + 15)
         )
-        return _whole(answer, self.patience)
+        return whole(answer, self.patience)
 
     def close_picture(self, picture: str) -> None:
         """Let a picture go; one that the server has lost is gone already."""
@@ -200,7 +200,7 @@ class Picture:
         self._door.close_picture(self._name)
 
 
-def _whole(answer: Json, patience: int) -> Json:
+def whole(answer: Json, patience: int) -> Json:
     """Return an answer that is whole. Raises IndexUnavailable and TooBroad for any other."""
     if "error" in answer:
         error = answer["error"] if isinstance(answer["error"], dict) else {"reason": str(answer["error"])}
