@@ -8,6 +8,8 @@ from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
+import orjson
+
 from cases.index.matching import text_test
 from cases.index.opensearch_regex import needed, translate
 from cases.index.opensearch_regex_read import Untranslatable, quote
@@ -44,6 +46,17 @@ _SHORT_WORD: Final = 4
 _HEXADECIMAL: Final = re.compile(r"[0-9a-f]*", re.ASCII)
 _TOP: Final = 1 << 63
 _WILD: Final = re.compile(r"[\\*?]")
+#: A backslash that is meant, escaped for the server and for JSON.
+_BACKSLASH: Final = b"\\\\\\\\"
+
+
+class Caution:
+    """Whether wildcard fields of the server find nothing that has a backslash (OpenSearch 2.19).
+
+    Patterns with one are then narrowed down by what else they hold, and verified.
+    """
+
+    needed = False
 
 
 def any_of(queries: Sequence[Json]) -> Json:
@@ -213,11 +226,16 @@ def matches(node: Pattern | Regex, *, loose: bool = False) -> Json:
     `loose` asks for what such a text surely holds. Raises Untranslatable.
     """
     if not loose:
-        return _holding(node) if isinstance(node, Pattern) else _matching(node)
+        found_exactly = _holding(node) if isinstance(node, Pattern) else _matching(node)
+        if Caution.needed and _BACKSLASH in orjson.dumps(found_exactly):
+            raise Untranslatable("a backslash")
+        return found_exactly
     if isinstance(node, Pattern):
         literals = [fold(part) for part in node.parts if isinstance(part, str)]
     else:
         literals = needed(node.source)
+    if Caution.needed:
+        literals = [piece for literal in literals for piece in literal.split("\\")]
     longest = sorted({literal for literal in literals if literal}, key=len, reverse=True)[:4]
     found = [_holding(Pattern(node.field, (ANY, literal[:60], ANY))) for literal in longest]
     return {"bool": {"filter": found}} if found else ALL

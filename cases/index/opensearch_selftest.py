@@ -1,7 +1,7 @@
 """Whether a search server answers as the engine needs it: tried, not believed.
 
-Versions differ in what they find, silently: 2.19 has no answer to some wildcards that 3.5 answers
-rightly. A few events are written to an index of their own, and every form of question is put to
+Versions differ in what they find, silently: 2.19 finds nothing for a backslash in a wildcard, and is
+asked with caution. A few events are written to an index of their own, and every form of question is put to
 them; the plain meaning of the query language says what has to come. A server that passed is
 remembered on the server itself, by its version and ours.
 """
@@ -15,13 +15,16 @@ from cases.index.document import Document, Origin, make_document
 from cases.index.engine import Engine, IndexUnavailable
 from cases.index.matching import compile_test
 from cases.index.opensearch_client import Client, ServerError
+from cases.index.opensearch_leaves import Caution
 from cases.index.opensearch_names import Names, index
 from cases.index.opensearch_shape import VERSION
 from cases.index.query import parse
 from cases.records import FIRST_INSTANT, LAST_INSTANT, Record
 
 #: Raised when more is tried.
-_TRIAL: Final = 1
+_TRIAL: Final = 2
+#: Noted of a server that is right only with caution.
+_CAUTIOUS: Final = "/cautious"
 _LONG: Final = "x" * 40_000
 
 #: What is written: everything that a question below has to find, and what it must not.
@@ -83,14 +86,24 @@ def prove(client: Client, engine: Engine, names: Names) -> None:
     if known in _seen:
         return
     name, passed = index(names.scratch(), 1), f"{server}/{VERSION}/{_TRIAL}"
-    if _noted(client, name) != passed:
-        wrong = try_out(engine)
-        if wrong:
-            raise IndexUnavailable(
-                f"OpenSearch {server} answers some questions wrongly ({', '.join(wrong)}): use 3.5 or later."
-            )
-        _note(client, name, passed)
+    noted = _noted(client, name)
+    if noted.removesuffix(_CAUTIOUS) != passed:
+        noted = passed + _passes(engine, server)
+        _note(client, name, noted)
+    Caution.needed |= noted.endswith(_CAUTIOUS)
     _seen.add(known)
+
+
+def _passes(engine: Engine, server: str) -> str:
+    """Return what to note of a server that passes. Raises IndexUnavailable when it does not."""
+    if not try_out(engine):
+        return ""
+    Caution.needed = True
+    if wrong := try_out(engine):
+        raise IndexUnavailable(
+            f"OpenSearch {server} answers some questions wrongly ({', '.join(wrong)}): use 3.5 or later."
+        )
+    return _CAUTIOUS
 
 
 def try_out(engine: Engine) -> list[str]:
