@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -123,6 +124,41 @@ class TestDisk:
         }
         ways[how]()
         assert not [path for path in files(root) for secret in secrets if secret in path.read_bytes()]
+
+    @pytest.mark.parametrize("how", ["delete", "drop"])
+    def test_a_deletion_that_was_killed_half_way_is_finished_by_erase(
+        self, engine: EmbeddedEngine, root: Path, how: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def die(place: Path, **facts: object) -> None:
+            raise KeyboardInterrupt
+
+        fill(engine, [event(1, message="s3cret")])
+        fill(engine, [event(2)], shard="ev-2")
+        ways: dict[str, Callable[[], None]] = {
+            "delete": lambda: engine.delete(case_id="case", shard="ev-1"),
+            "drop": lambda: engine.drop(case_id="case"),
+        }
+        with monkeypatch.context() as patch:
+            patch.setattr(shutil, "rmtree", die)
+            with pytest.raises(KeyboardInterrupt):
+                ways[how]()
+        assert [path for path in files(root) if path.name == "facts.json"]
+        assert engine.erase(case_id="case", shard="ev-1" if how == "delete" else "")
+        left = set(found(EmbeddedEngine(root)))
+        assert left == ({"message 2"} if how == "delete" else set())
+        assert len([path for path in files(root) if path.name == "facts.json"]) == len(left)
+
+    def test_erasing_leaves_what_is_there_and_what_is_being_written(
+        self, engine: EmbeddedEngine, root: Path
+    ) -> None:
+        fill(engine, [event(1)])
+        with engine.writer(case_id="case", shard="ev-2", run="1") as writer:
+            writer.add([event(2)])
+            assert engine.erase(case_id="case")
+            assert engine.erase(case_id="case", shard="ev-2")
+            writer.seal()
+            engine.publish(case_id="case", shard="ev-2", run="1")
+        assert sorted(found(EmbeddedEngine(root))) == ["message 1", "message 2"]
 
     def test_no_name_of_a_user_becomes_a_path(self, engine: EmbeddedEngine, root: Path) -> None:
         for case in ("../../outside", "/etc", "case\x00nul", "<script>", "x" * 5000, "lone \ud800"):
