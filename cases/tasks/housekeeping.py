@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, close_old_connections, connections
+from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 from django.utils.module_loading import import_string
 
 from accounts import mail, upkeep
@@ -117,7 +117,7 @@ class Housekeeper:
                 if chore.is_due():
                     chore.begun, chore.current = time.monotonic(), pool.submit(_do, chore.do)
                 settled = chore.is_settled() and settled
-        except (OperationalError, InterfaceError):
+        except (DatabaseError, InterfaceError):
             logger.warning("The database does not answer; housekeeping tries again.")
             self._holds = settled = False
         close_old_connections()
@@ -135,7 +135,7 @@ class Housekeeper:
     def _leave(self) -> None:
         try:
             self._office.leave()
-        except (OperationalError, InterfaceError):
+        except (DatabaseError, InterfaceError):
             logger.warning("The database does not answer; another worker keeps house in some seconds.")
 
     def _deliver(self) -> int:

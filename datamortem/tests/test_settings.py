@@ -31,6 +31,7 @@ def manage(home: Path, *arguments: str, **variables: str) -> subprocess.Complete
     [
         ("SEARCH_URL", "solr://x"),
         ("TASKS", "cron"),
+        ("TASKS", "redis://"),
         ("PUBLIC_URL", "datamortem.example"),
         ("DATABASE_URL", "mysql://u:p@h/n"),
         ("DEBUG", "perhaps"),
