@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import orjson
 from django.conf import settings
@@ -80,6 +80,10 @@ class NoMetadata(BaseMetadata):
         return {}
 
 
+#: Brackets that a body may hold: ten million empty lists fit into its bytes, and are a gigabyte of memory.
+_CONTAINERS: Final = 1_000_000
+
+
 class JSONParser(parsers.BaseParser):
     """Strict JSON in UTF-8, bounded by DATA_UPLOAD_MAX_MEMORY_SIZE; integers keep every digit.
 
@@ -99,6 +103,8 @@ class JSONParser(parsers.BaseParser):
         body = stream.read(limit + 1)
         if len(body) > limit:
             raise TooLarge(f"A body of JSON has up to {limit} bytes.")
+        if body.count(b"[") + body.count(b"{") > _CONTAINERS:
+            raise TooLarge(f"A body of JSON has up to {_CONTAINERS} objects and lists.")
         try:
             return json.loads(
                 body.decode("utf-8"), parse_constant=_refuse_constant, object_pairs_hook=_each_name_once

@@ -261,6 +261,8 @@ class TestHostile:
         assert (many.status_code, errors(many)) == (413, [("too_large", None)])
         large = _post(b"[" + b" " * settings.DATA_UPLOAD_MAX_MEMORY_SIZE + b"]")
         assert (large.status_code, errors(large)) == (413, [("too_large", None)])
+        lists = _post(b"[" + b"[]," * 1_000_000 + b"[]]")
+        assert (lists.status_code, errors(lists)) == (413, [("too_large", None)])
         assert not Event.objects.exists()
         assert not TaskRun.objects.exists()
 
