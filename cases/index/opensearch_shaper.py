@@ -7,6 +7,7 @@ words, and which fields of which kinds come together.
 from __future__ import annotations
 
 import hashlib
+import struct
 from collections.abc import Iterable
 from itertools import compress
 from operator import getitem, itemgetter
@@ -49,6 +50,10 @@ _PLANNED: Final = 500
 #: reads neither a thousand levels nor a name of 50,000 characters.
 _BRACKETS: Final = 100
 _BYTES: Final = 30_000
+#: Integers that a double holds exactly end here; the first digit of one with its sign changed.
+_EXACT: Final = 2**53
+_SIGNED: Final = dict(zip("01234567", "89abcdef", strict=True))
+_double: Final = struct.Struct(">d").pack
 _NUMERIC: Final = frozenset("-0123456789")
 
 _core_values: Final = itemgetter(*CORE)
@@ -68,11 +73,6 @@ class _Memory:
         self.exact: list[str] = []  # further terms of the event at hand
         self.long: list[str] = []
 
-    @property
-    def extra(self) -> int:
-        """How much the event at hand has besides."""
-        return len(self.exact) + len(self.long)
-
 
 class _Values(dict[Any, _Shaped]):
     """The values of one field and one type, each shaped when it is looked up; the first are remembered."""
@@ -84,12 +84,12 @@ class _Values(dict[Any, _Shaped]):
 
     def __missing__(self, value: Any) -> _Shaped:
         memory = self.memory
-        before = memory.extra
+        before = len(memory.exact) + len(memory.long)
         shaped = _shaped(self.place, value, memory, worded=self.worded)
         if (
             len(self) < _VALUES
             and memory.free
-            and memory.extra == before
+            and len(memory.exact) + len(memory.long) == before
             and not isinstance(value, float)  # 0.0 and -0.0 are one key and two spellings
             and len(shaped[1]) <= _KEPT
         ):
@@ -180,7 +180,7 @@ class Shaper:
         spaced = f" {said} "
         if unsaid := [each for each in dict.fromkeys([each[2] for each in shaped]) if each not in spaced]:
             fields["words"] = BOUNDARY.join(unsaid)
-        if memory.extra:
+        if memory.exact or memory.long:
             exact += memory.exact
             if memory.long:
                 fields["long"] = memory.long
@@ -250,6 +250,11 @@ def _kind(kind: type) -> str:
 
 def _shaped(place: str, value: Any, memory: _Memory, *, worded: bool) -> _Shaped:
     """Return what a value becomes; what it has besides goes into the memory."""
+    if type(value) is int and 0 <= value < _EXACT:
+        digits, double = str(value), _double(value).hex()
+        sorted_by = f"{_SIGNED[double[0]]}{double[1:]}"  # `sortable`, for a number without a sign
+        term = f"{place}{NUMBER}{sorted_by}:{digits}"
+        return term, f"{place}{TEXT}{digits}", f" {digits} " if worded else " "
     spelled = value if type(value) is str else value_text(value)
     if spelled.isascii():
         folded, shown = spelled.lower(), spelled
