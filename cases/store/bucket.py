@@ -45,8 +45,8 @@ _ATTEMPTS: Final = 4
 _ANY_REGION: Final = "us-east-1"
 _MISSING: Final = ("404", "NoSuchKey", "NotFound")
 _CHANGED: Final = ("412", "PreconditionFailed", "416", "InvalidRange", *_MISSING)
-_THERE: Final = ("412", "PreconditionFailed")
-_AT_ONCE: Final = ("409", "ConditionalRequestConflict", "OperationAborted")
+#: It is there (precondition failed), or somebody puts or removes the same or a neighbour (conflict).
+_AT_ONCE: Final = (409, 412)
 _NO_CONDITIONS: Final = ("501", "NotImplemented")
 _FULL: Final = ("507", "QuotaExceeded", "InsufficientCapacity", "XMinioStorageFull", "EntityTooLarge")
 #: Said by `open` and `blocks`.
@@ -138,12 +138,12 @@ class Bucket(Place):
         return True
 
     def _put_if_none(self, draft: Path, stored: Stored) -> bool:
-        """Put the object; False when another machine was faster."""
+        """Put the object; False when another machine was faster, or is at it."""
         with _asking():
             try:
                 self._put(draft, stored, {"IfNoneMatch": "*"})
             except ClientError as error:
-                if _code(error) in (*_THERE, *_AT_ONCE):
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] in _AT_ONCE:
                     return False
                 if _code(error) not in _NO_CONDITIONS:
                     raise
