@@ -102,12 +102,11 @@ def _write(address: Address, shard: int, count: int) -> int:
     """Write one shard as a run does; return how often a batch was sent again."""
     engine = connect(address)
     made = documents(shard, case_id=CASE, count=count)
-    place = {"case_id": CASE, "shard": evidence(shard), "run": "1"}
-    with engine.writer(**place) as writer:
+    with engine.writer(case_id=CASE, shard=evidence(shard), run="1") as writer:
         while batch := list(islice(made, 2000)):
             writer.add(batch)
         writer.seal()
-        engine.publish(**place)
+        engine.publish(case_id=CASE, shard=evidence(shard), run="1")
         return writer.retries
 
 
