@@ -26,6 +26,8 @@ _LOOKED_AT: Final = 20_000
 _LEAD: Final = 60
 _VALUES: Final = 8
 _PIECES: Final = 50
+#: How many tags and comments of people a row shows; the event's own page shows all.
+_SAID: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +49,19 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An event with the part of its message that was sought, as markup with the hits marked."""
+    """An event with the part of its message that was sought, as markup with the hits marked.
+
+    `tags`, `comments` and the stars are what people said; `own_star` is the reader's.
+    """
 
     event: Document
     message: SafeString
     begins_late: bool
     ends_early: bool
+    tags: list[str]
+    comments: list[str]
+    starred: bool
+    own_star: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,7 @@ class Timeline:
     """Everything of one page; what the index did not say is empty."""
 
     asked: Asked
+    reader: str = ""
     problem: Problem | None = None
     found: Found | None = None
     rows: list[Row] = field(default_factory=list)
@@ -87,9 +97,9 @@ class Timeline:
         return self.asked.but(cursor=cursor).address() if cursor else ""
 
 
-def read(cases: QuerySet[Case], asked: Asked, refusal: Invalid | None) -> Timeline:
-    """Return the page of one case (a queryset of one) for what was asked."""
-    shown = Timeline(asked, limits=list(_limits(cases, asked)))
+def read(cases: QuerySet[Case], asked: Asked, refusal: Invalid | None, *, reader: str = "") -> Timeline:
+    """Return the page of one case (a queryset of one) for what was asked; `reader` is who will see it."""
+    shown = Timeline(asked, reader, limits=list(_limits(cases, asked)))
     try:
         if refusal:
             raise refusal
@@ -113,7 +123,7 @@ def _frame(cases: QuerySet[Case], asked: Asked) -> Question:
 def _fill(shown: Timeline, cases: QuerySet[Case], question: Question) -> None:
     asked = shown.asked
     wanted = sought(question.query)
-    shown.rows = [_row(event, wanted) for event in shown.found.documents] if shown.found else []
+    shown.rows = [_row(event, wanted, shown.reader) for event in shown.found.documents] if shown.found else []
     shown.chart = draw(search.histogram(question))
     shown.bars = [(bar, asked.but(start=bar.start, end=bar.end).address()) for bar in shown.chart.bars]
     _offer(shown, cases, question)
@@ -133,11 +143,22 @@ def _offer(shown: Timeline, cases: QuerySet[Case], question: Question) -> None:
     ]
 
 
-def _row(event: Document, wanted: Sought) -> Row:
+def _row(event: Document, wanted: Sought, reader: str) -> Row:
     text = event["message"]
     start = _first_hit(text[:_LOOKED_AT], wanted) if len(text) > _ROW_TEXT else 0
     end = start + _ROW_TEXT
-    return Row(event, marked(stretches(text[start:end], wanted)), start > 0, end < len(text))
+    said = event["annotations"]
+    stars = {one["author"] for one in said if one["star"]}
+    return Row(
+        event,
+        marked(stretches(text[start:end], wanted)),
+        start > 0,
+        end < len(text),
+        list(dict.fromkeys(tag for one in said for tag in one["tags"]))[:_SAID],
+        [one["comment"] for one in said if one["comment"]][:_SAID],
+        bool(stars),
+        reader in stars,
+    )
 
 
 def _first_hit(text: str, wanted: Sought) -> int:

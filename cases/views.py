@@ -15,7 +15,7 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
 from accounts.models import User
-from cases import audit, search
+from cases import audit, people, search
 from cases.asked import Asked
 from cases.detail import around, attribute_values, core_values, message
 from cases.hexview import as_text, hex_lines, texts_in
@@ -59,9 +59,9 @@ def start(request: SignedIn) -> HttpResponse:
 @require_safe
 def timeline(request: SignedIn, case_id: str) -> HttpResponse:
     """Show what a search finds in a case."""
-    case, only = _case(request, case_id)
+    case, only = case_of(request, case_id)
     asked, refusal = Asked.read(request.GET)
-    shown = read(only, asked, refusal)
+    shown = read(only, asked, refusal, reader=request.user.username)
     page = {
         "case": case,
         "shown": shown,
@@ -70,6 +70,7 @@ def timeline(request: SignedIn, case_id: str) -> HttpResponse:
         "undated": asked.narrowed(_UNDATED).address(),
         "jsonl": _api(case, "export/") + asked.export("jsonl"),
         "csv": _api(case, "export/") + asked.export("csv"),
+        "people": people.added_to(case, request.user),
     }
     status = shown.problem.status if shown.problem else 200
     return render(request, "cases/timeline.html", page, status=status)
@@ -79,14 +80,15 @@ def timeline(request: SignedIn, case_id: str) -> HttpResponse:
 @require_safe
 def event(request: SignedIn, case_id: str, event_id: str) -> HttpResponse:
     """Show one event with all it holds; the parameters are those of the search it was found by."""
-    case, only = _case(request, case_id)
+    case, only = case_of(request, case_id)
     asked, _ = Asked.read(request.GET)
     page: dict[str, Any] = {"case": case, "asked": asked, "event_id": event_id}
     try:
-        document = _document(only, event_id)
+        document = document_of(only, event_id)
     except DomainError as refusal:
         return _refused(request, "cases/event.html", page, refusal)
     page |= _facts(document, asked)
+    page |= {"said": people.said_of(case, public(document), asked, request.user)}
     page["evidence"] = Evidence.objects.filter(evidence_uid=document["evidence_uid"], case=case).first()
     return render(request, "cases/event.html", page)
 
@@ -95,11 +97,11 @@ def event(request: SignedIn, case_id: str, event_id: str) -> HttpResponse:
 @require_safe
 def source(request: SignedIn, case_id: str, event_id: str) -> HttpResponse:
     """Show the beginning of the record in the evidence, as text and in hexadecimal."""
-    case, only = _case(request, case_id)
+    case, only = case_of(request, case_id)
     asked, _ = Asked.read(request.GET)
     page: dict[str, Any] = {"case": case, "asked": asked, "event_id": event_id}
     try:
-        document = _document(only, event_id)
+        document = document_of(only, event_id)
         page |= {"event": public(document)}
         found = search.source_of(document)
         audit.source_taken(document, by=request.user, size=len(found))
@@ -118,7 +120,7 @@ def source(request: SignedIn, case_id: str, event_id: str) -> HttpResponse:
     return render(request, "cases/source.html", page)
 
 
-def _case(request: SignedIn, case_id: str) -> tuple[Case, QuerySet[Case]]:
+def case_of(request: SignedIn, case_id: str) -> tuple[Case, QuerySet[Case]]:
     """Return a case the user sees, and the queryset of it alone. Raises Http404 and NotRecorded.
 
     That an admin looks into a case they do not work on is on record.
@@ -136,7 +138,8 @@ def _api(case: Case, what: str) -> str:
     return f"/api/v1/cases/{quote(case.case_id, safe='')}/events/{what}"
 
 
-def _document(only: QuerySet[Case], event_id: str) -> Document:
+def document_of(only: QuerySet[Case], event_id: str) -> Document:
+    """Return an event of the case. Raises Http404, and what `search.get_event` raises beside."""
     try:
         return search.get_event(only, event_id)
     except Missing as error:

@@ -108,6 +108,8 @@ HALFWAY_PAGE: Final = "page, the second factor may still be due"
 PAGE: Final = "page"
 FRESH_PAGE: Final = "page, the second factor shown just now"
 CASE_PAGE: Final = "page of the case"
+WRITE_PAGE: Final = "form on a page of the case, for who writes to it"
+MANAGE_PAGE: Final = "form on a page of the case, for who manages it"
 LEAVES: Final = "leaves for the log-in page"
 STAFF: Final = "staff"
 STAFF_FRESH: Final = "staff, the second factor shown just now"
@@ -150,6 +152,13 @@ _LEVELS: Final[dict[str, Answers]] = {
     PAGE: {**_ON_PAGES},
     FRESH_PAGE: {**_ON_PAGES, "stale": PROVE},
     CASE_PAGE: {**_ON_PAGES, "stranger": 404, "outside": 404},
+    WRITE_PAGE: {**_ON_PAGES, "stranger": 404, "outside": 404, "viewer": 403, "reader": 403},
+    MANAGE_PAGE: {
+        **_ON_PAGES,
+        "stranger": 404,
+        "outside": 404,
+        **dict.fromkeys(("viewer", "reader", "analyst", "teammate"), 403),
+    },
     LEAVES: dict.fromkeys(ACTORS, LOGIN),
     STAFF: {**_STAFF},
     STAFF_FRESH: {**_STAFF, "stale": PROVE},
@@ -313,6 +322,13 @@ POLICY: Final[dict[str, dict[str, str]]] = {
     "cases/<path:case_id>/timeline/": {"GET": CASE_PAGE},
     "cases/<path:case_id>/events/<str:event_id>/": {"GET": CASE_PAGE},
     "cases/<path:case_id>/events/<str:event_id>/source/": {"GET": CASE_PAGE},
+    "cases/<path:case_id>/events/<str:event_id>/annotate/": {"POST": WRITE_PAGE},
+    "cases/<path:case_id>/events/<str:event_id>/star/": {"POST": WRITE_PAGE},
+    "cases/<path:case_id>/events/<str:event_id>/said/<int:annotation_id>/remove/": {"POST": MANAGE_PAGE},
+    "cases/<path:case_id>/timeline/annotate/": {"POST": WRITE_PAGE},
+    "cases/<path:case_id>/timeline/undo/<int:batch_id>/": {"POST": MANAGE_PAGE},
+    "cases/<path:case_id>/timeline/save/": {"POST": WRITE_PAGE},
+    "cases/<path:case_id>/timeline/saved/<int:search_id>/remove/": {"POST": MANAGE_PAGE},
 }
 
 #: The admin, by pattern, the first that fits: the methods that do something there. It takes any
