@@ -244,6 +244,9 @@ else:
 
 DEFAULT_AUTO_FIELD = "django.db.models.AutoField"  # the documented tables have 32-bit ids
 
+#: Rows with every microsecond, to move them to another database.
+SERIALIZATION_MODULES = {"exact": "datamortem.exact"}
+
 #: The apps whose migrations make up the documented history of the schema.
 REVISION_APPS = ("accounts", "cases", "scripts_marketplace")
 #: Where backups of the database go.
