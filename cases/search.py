@@ -31,6 +31,7 @@ from cases.index.engine import (
     IndexUnavailable,
     InvalidCursor,
     Terms,
+    TooBroad,
 )
 from cases.index.query import QueryError, parse
 from cases.index.times import read_time
@@ -313,6 +314,8 @@ def _answering(kind: str, asked: str = "") -> Iterator[None]:
     """Time a question, and turn what an engine raises into refusals that everybody knows."""
     try:
         yield
+    except TooBroad as error:
+        raise Invalid(f"q: {error}", field="q") from error
     except IndexUnavailable as error:
         raise IndexDown(str(error)) from error
     except InvalidCursor as error:
