@@ -27,7 +27,7 @@ def test_a_case_that_moved_has_every_value_and_its_custody_record_holds(tmp_path
     run = evidence.task_runs.get()
     RejectedRecord.objects.create(run=run, position="line 1", reason="r", raw=b"\x00\xff")
     before = {
-        model: list(model.objects.order_by("pk").values())  # type: ignore[attr-defined]
+        model: list(model.objects.order_by("pk").values())
         for model in (Case, CustodyEntry, Event, RejectedRecord)
     }
     place = tmp_path / "data.exact"
@@ -36,7 +36,7 @@ def test_a_case_that_moved_has_every_value_and_its_custody_record_holds(tmp_path
     assert not Case.objects.exists()
     call_command("loaddata", str(place), verbosity=0)
     for model, rows in before.items():
-        found = list(model.objects.order_by("pk").values())  # type: ignore[attr-defined]
+        found = list(model.objects.order_by("pk").values())
         for row in (*found, *rows):
             row.update({name: bytes(value) for name, value in row.items() if isinstance(value, memoryview)})
         assert found == rows
