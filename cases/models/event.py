@@ -61,13 +61,6 @@ class Event(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["case", "event_id"], name="an_event_once_in_a_case"),
         ]
-        indexes = [
-            models.Index(
-                fields=["case", "id"],
-                condition=Q(indexed_at=None, event_id__isnull=False),
-                name="events_that_wait_for_the_index",
-            ),
-        ]
 
     def __str__(self) -> str:
         return f"posted event {self.pk}"

@@ -227,9 +227,9 @@ def test_what_depends_on_a_way_back_is_listed_apart(newest: Scratch) -> None:
 
 
 def test_a_migration_that_fails_is_rolled_back_and_what_to_do_is_said(newest: Scratch) -> None:
-    db(newest, "downgrade", "-2")
+    db(newest, "downgrade", "-1")
     before = standing(newest)
-    execute(newest, "CREATE TABLE annotations (id integer)")  # what the revision before the newest makes
+    execute(newest, "CREATE TABLE annotations (id integer)")  # what the newest revision makes
     with pytest.raises(CommandError) as failed:
         db(newest, "upgrade")
     told = str(failed.value)
