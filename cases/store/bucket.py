@@ -275,7 +275,7 @@ class Bucket(Place):
                 return 0
             self._swept = now
         ended = 0
-        for upload in list(self._pages("list_multipart_uploads", "Uploads")):
+        for upload in self._uploads():
             if self._is_abandoned(upload):
                 with _asking():
                     self._client.abort_multipart_upload(
@@ -283,6 +283,14 @@ class Bucket(Place):
                     )
                 ended += 1
         return ended
+
+    def _uploads(self) -> list[dict[str, Any]]:
+        try:
+            return list(self._pages("list_multipart_uploads", "Uploads"))
+        except StoreDown as error:
+            if isinstance(error.__cause__, ClientError) and _code(error.__cause__) == "NoSuchUpload":
+                return []  # rclone's answer where there is none
+            raise
 
     def _is_abandoned(self, upload: dict[str, Any]) -> bool:
         limit = datetime.now(UTC) - ABANDONED

@@ -29,7 +29,7 @@ from typing import Any, Final
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 from pytest_django import Settings
 
 from cases import store
@@ -56,6 +56,12 @@ NEEDS_S3: Final = pytest.mark.skipif(
     not program(), reason="no S3 server: `make s3-server` builds one, or TEST_S3_SERVER names one"
 )
 PLACES: Final = ["folder", pytest.param("bucket", marks=NEEDS_S3)]
+
+
+def _dying_with_us() -> list[str]:
+    """What to put before a command that ends with this process, however that ends."""
+    found = shutil.which("setpriv")
+    return [found, "--pdeathsig", "KILL"] if found else []
 
 
 class Server:
@@ -86,7 +92,7 @@ class Server:
         }
         with (self.root / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [program(), *command],
+                [*_dying_with_us(), program(), *command],
                 env={"PATH": os.defpath, "HOME": str(self.root), **keys},
                 stdout=log,
                 stderr=log,
@@ -98,7 +104,7 @@ class Server:
                 if BUCKET not in {entry["Name"] for entry in self.client.list_buckets()["Buckets"]}:
                     self.client.create_bucket(Bucket=BUCKET)
                 return
-            except BotoCoreError:
+            except (BotoCoreError, ClientError):  # not there yet, or not ready yet
                 assert time.monotonic() < end, (self.root / "log").read_text()
                 assert self._process.poll() is None, (self.root / "log").read_text()
                 time.sleep(0.1)
@@ -217,8 +223,9 @@ class Behind:
                 for page in pages
                 for entry in page.get("Contents", ())
             ]
-            uploads = client.list_multipart_uploads(Bucket=BUCKET, Prefix=f"{self.prefix}/")
-            found += [f"upload of {entry['Key']}" for entry in uploads.get("Uploads", ())]
+            with suppress(client.exceptions.NoSuchUpload):  # rclone's answer where there is none
+                uploads = client.list_multipart_uploads(Bucket=BUCKET, Prefix=f"{self.prefix}/")
+                found += [f"upload of {entry['Key']}" for entry in uploads.get("Uploads", ())]
         return sorted(found)
 
 

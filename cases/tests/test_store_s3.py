@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
@@ -356,12 +357,14 @@ class TestDown:
             with store.admit([LINES]) as stored:
                 pass
             own.stop()
-            later = threading.Timer(1.0, own.start)
-            later.start()
             beats: list[int] = []
-            copy = store.fetch(stored.key, tmp_path / "copy", beat=lambda: beats.append(1))
-            later.join()
-            assert copy.read_bytes() == LINES
+            with ThreadPoolExecutor(1) as pool:
+                fetching = pool.submit(
+                    store.fetch, stored.key, tmp_path / "copy", beat=lambda: beats.append(1)
+                )
+                time.sleep(1)
+                own.start()
+                assert fetching.result().read_bytes() == LINES
             assert beats
 
     def test_connections_that_break_are_made_again(self, behind: Behind, settings, tmp_path: Path) -> None:
