@@ -26,8 +26,8 @@ from cases.tests.worker_process import running, wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("hostile_parsers")]
 
-RUNS = int(os.environ.get("DATAMORTEM_RUNS", "8"))
-KILLS = int(os.environ.get("DATAMORTEM_KILLS", "2")) if "DATAMORTEM_RUNS" in os.environ else 2
+RUNS = int(os.environ.get("DATAMORTEM_RUNS", "6"))
+KILLS = int(os.environ.get("DATAMORTEM_KILLS", "50")) if "DATAMORTEM_RUNS" in os.environ else 1
 WORKERS = 3 if RUNS > 50 else 2
 LONGEST = 2000 if RUNS > 50 else 500
 #: So many workers may be lost over one run: the kills are ours.
@@ -56,7 +56,7 @@ def _soak(settings: Settings) -> None:
         run = receive(case, f"steady {size} {number}".encode()).run
         assert run is not None
         sizes[run.pk] = size
-        if number % 20 == 7:
+        if number % 20 == 3:
             bad = receive(case, f"segfault {number}".encode()).run
             assert bad is not None
             failing.add(bad.pk)

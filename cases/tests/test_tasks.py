@@ -105,7 +105,7 @@ def test_a_worker_takes_what_comes_while_it_waits_and_stops_when_told() -> None:
         run = receive(case, b"good 5").run
         wait_until(lambda: _is(run, RunStatus.SUCCEEDED))
         worker.send_signal(signal.SIGTERM)
-        out, err = worker.communicate(timeout=10)
+        out, err = worker.communicate(timeout=30)
     assert (worker.returncode, err) == (0, "")
     assert out.splitlines()[-1] == "1 runs begun."
     assert not tasks.worker_state().alive
@@ -118,7 +118,7 @@ def test_what_is_being_read_goes_back_when_the_worker_is_told_to_stop(number: si
     with running("worker") as worker:
         wait_until(lambda: _is(run, RunStatus.RUNNING))
         worker.send_signal(number)
-        worker.communicate(timeout=10)
+        worker.communicate(timeout=30)
     assert worker.returncode == 0
     assert _is(run, RunStatus.QUEUED)
     assert run is not None
@@ -264,7 +264,7 @@ def test_a_worker_begins_what_fits_into_its_memory_and_posted_events_beside_evid
         wait_until(lambda: _is(posted, RunStatus.SUCCEEDED))
         assert TaskRun.objects.filter(status=RunStatus.RUNNING).count() == 1
         worker.terminate()
-        worker.communicate(timeout=15)
+        worker.communicate(timeout=30)
 
 
 def test_a_worker_serves_the_queues_it_is_given() -> None:

@@ -100,7 +100,7 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def wait_until(what: Callable[[], Any], *, seconds: float = 20) -> Any:
+def wait_until(what: Callable[[], Any], *, seconds: float = 60) -> Any:
     """Return what is found to be true; fail when that takes too long."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
