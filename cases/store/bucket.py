@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import random
 import threading
 import time
 from base64 import b64encode
@@ -41,6 +42,8 @@ _PARTS: Final = 9000
 ABANDONED: Final = timedelta(hours=24)
 _SWEEP_EVERY: Final = 3600.0
 _ATTEMPTS: Final = 4
+#: Seconds that others may be at the same content before we give up.
+_SETTLING: Final = 60.0
 #: Servers that are not Amazon's have none, and signatures need one.
 _ANY_REGION: Final = "us-east-1"
 _MISSING: Final = ("404", "NoSuchKey", "NotFound")
@@ -116,14 +119,17 @@ class Bucket(Place):
         Others may put and remove the same at this moment: what is removed each time after it was put
         is left to `holding.hold`, during which nobody removes it.
         """
-        is_new = False
-        for attempt in range(_ATTEMPTS):
-            time.sleep(0.1 * max(attempt - 1, 0))
+        is_new, puts, end = False, 0, time.monotonic() + _SETTLING
+        while puts < _ATTEMPTS and time.monotonic() < end:
             found = self.digest(stored.key)
             if found == stored.sha256:
                 return is_new
+            if found is None and not self._put_if_none(draft, stored):
+                time.sleep(random.uniform(0.02, 0.2))  # noqa: S311
+                continue
+            puts += 1
             if found is None:
-                is_new = self._put_if_none(draft, stored) or is_new
+                is_new = True
             elif is_new:
                 self.remove(stored.key)
                 raise StoreDown("The bucket gave back other bytes than were put into it.")
