@@ -25,6 +25,7 @@ from accounts.permissions import Administers, SignedIn
 from cases import permissions as in_cases
 from cases import views
 from cases.admin.base import ScopedAdmin
+from cases.api.annotations import AnnotationsRoutes
 from cases.api.cases import CaseRoute, CasesRoutes
 from cases.api.events import AllEventsRoutes
 from cases.api.evidence import EvidenceRoutes
@@ -33,8 +34,9 @@ from cases.api.members import MembersRoutes
 from cases.api.runs import RunsRoutes
 from cases.api.scope import CaseRoutes
 from cases.api.serializers import ChangeCaseSerializer
-from cases.models import Case, Evidence, TaskRun
+from cases.models import Annotation, Case, Evidence, TaskRun
 from cases.models.case import CaseQuerySet
+from cases.services import annotation
 from datamortem.administration import Site
 from datamortem.tests import test_permission_fields as fields
 from datamortem.tests import test_permission_swaps as swaps
@@ -219,6 +221,15 @@ MUTANTS: Final[dict[str, tuple[Any, str, Any, Check]]] = {
         RunsRoutes, "get_queryset", lambda self: TaskRun.objects.select_related("evidence", "module"),
         reached("lead", f"{CASE}runs/<"),
     ),
+    "annotations of all cases": (
+        AnnotationsRoutes, "get_queryset",
+        lambda self: Annotation.objects.select_related("author").prefetch_related("tag_rows"),
+        reached("lead", f"GET {CASE}annotations/<"),
+    ),
+    "annotations of others are anybody's to change": (
+        annotation, "check_authorship", _nothing,
+        walk(f"PATCH {CASE}annotations/<int:annotation_id>/", "analyst"),
+    ),
     "evidence whatever the case in the address": (
         EvidenceRoutes, "get_queryset", _any_evidence, reached("superadmin", f"GET {EVIDENCE}"),
     ),
@@ -310,7 +321,7 @@ MUTANTS: Final[dict[str, tuple[Any, str, Any, Check]]] = {
         SessionAuthentication, "enforce_csrf", _nothing, not_refused("browser", f"PATCH {CASE}"),
     ),
     "a page of any case": (
-        views, "_case",
+        views, "case_of",
         lambda request, case_id: (
             Case.objects.get(case_id=case_id), Case.objects.filter(case_id=case_id)
         ),
