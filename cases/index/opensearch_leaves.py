@@ -110,7 +110,7 @@ def _phrase(words: Sequence[str], field: str, slop: int) -> Json:
     if not slop:
         return {"match_phrase": {field: {"query": " ".join(words), "analyzer": "words"}}}
     asked: Json = {
-        "ordered": True,
+        "mode": "ordered",
         "max_gaps": slop,
         "intervals": [{"match": {"query": word, "analyzer": "words"}} for word in words],
     }
