@@ -99,10 +99,9 @@ def test_workers_killed_between_the_sealing_and_the_publishing(settings) -> None
     for _ in _until(end):
         known = set(settings.INDEX_ROOT.rglob("sealed.json"))
         with running("worker", attempts=ATTEMPTS) as worker:
-            wait_until(lambda known=known: set(settings.INDEX_ROOT.rglob("sealed.json")) - known, seconds=30)
+            wait_until(partial(_sealed_beside, settings.INDEX_ROOT, known), seconds=30)
             time.sleep(chance.uniform(0, 0.01))
             chance.choice([_kill_worker, _kill_child, _kill_both])(worker)
-        hits += not _has_ended(run)
         if _has_ended(run):
             _assert_exact(case, run, times=rounds)
             run = services.run_again(evidence=run.evidence, by=None)
@@ -113,6 +112,10 @@ def test_workers_killed_between_the_sealing_and_the_publishing(settings) -> None
         worker.wait()
     _assert_exact(case, run, times=rounds)
     assert engine().sweep(case_id=case.case_id, keep=[run.evidence_id]) == []
+
+
+def _sealed_beside(index: Path, known: set[Path]) -> set[Path]:
+    return set(index.rglob("sealed.json")) - known
 
 
 def _until(end: float) -> Iterator[int]:

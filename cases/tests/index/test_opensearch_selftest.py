@@ -13,6 +13,7 @@ from cases.index.connect import Address
 from cases.index.engine import IndexUnavailable, Page
 from cases.index.opensearch import OpenSearchEngine
 from cases.index.opensearch_leaves import Caution
+from cases.index.opensearch_names import index
 from cases.tests.index.engines import SERVER
 
 pytestmark = pytest.mark.skipif(not SERVER, reason="TEST_SEARCH_URL names no search server")
@@ -24,7 +25,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenSearchEngine]:
     monkeypatch.setattr(Caution, "needed", Caution.needed)
     engine = OpenSearchEngine(Address(SERVER, namespace=uuid.uuid4().hex), tried=True)
     yield engine
-    for name in (selftest.index(engine.names.scratch(), 1),):
+    for name in (index(engine.names.scratch(), 1),):
         if selftest._noted(engine.client, name):
             engine.client.ask("DELETE", "", names=name)
 
