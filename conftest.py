@@ -90,6 +90,12 @@ def _own_directories(tmp_path: Path, settings: Settings) -> None:
     ]
 
 
+@pytest.fixture
+def embedded(settings: Settings) -> None:
+    """Use the embedded index whatever the suite runs on: the test breaks its directory, or counts on it."""
+    settings.SEARCH_URL = "embedded:"
+
+
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings(
     django_db_modify_db_settings_parallel_suffix: None, tmp_path_factory: pytest.TempPathFactory

@@ -213,6 +213,7 @@ class TestSearches:
         ada.get(f"{V1}/events/?case=ir-own")
         assert len(audited("events.searched_by_admin")) == 1
 
+    @pytest.mark.usefixtures("embedded")  # a server's part of the name is asked of the database
     def test_a_search_of_ones_own_cases_is_not_recorded_and_costs_no_query_more(self) -> None:
         self._three_cases()
         client = client_of("alice")

@@ -177,6 +177,7 @@ def _until_sealed(child: Child) -> dict[str, object]:
     raise AssertionError(child.obituary())
 
 
+@pytest.mark.usefixtures("embedded")
 class TestCage:
     """The process around a parser."""
 

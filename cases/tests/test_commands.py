@@ -30,6 +30,7 @@ def _say(*arguments: str) -> tuple[str, str]:
 class TestReindex:
     """The index is disposable."""
 
+    @pytest.mark.usefixtures("embedded")
     def test_a_lost_index_is_built_anew_from_evidence_and_rows(self, settings) -> None:
         one, two = a_case("one"), a_case("two")
         for case in (one, two):

@@ -137,6 +137,7 @@ class TestCasePage:
         bar = "from=2024-03-01T05%3A00%3A00.000000Z&amp;to=2024-03-01T05%3A59%3A59.999999Z"
         assert f'href="/cases/{case.case_id}/timeline/?{bar}"' in page
 
+    @pytest.mark.usefixtures("embedded")
     def test_without_the_index_the_rest_of_it_is_there_and_it_says_so(
         self, ada: Client, settings: Settings, tmp_path: Path
     ) -> None:

@@ -359,6 +359,7 @@ class TestTimeline:
         events(case, [record(1)])
         assert "No event matches" in get(bob, timeline(case, q="nothing"))
 
+    @pytest.mark.usefixtures("embedded")
     def test_without_the_index_it_says_so_and_the_rest_works(
         self, settings: Settings, tmp_path: Path
     ) -> None:
