@@ -204,9 +204,14 @@ class Home:
         state = self.states.read(alias)
         unwanted = {shard_of(part) for part in state.published} - keep
         removed = self._without(case_id, unwanted.__contains__) if unwanted else set()
-        for name in state.names:
-            self.refresh(name)
-        held = {name: self._parts(name) for name in state.names}
+        held: dict[str, dict[str, int]] = {}
+        for name in self.states.read(alias).names:  # a generation that was emptied just now is gone
+            try:
+                self.refresh(name)
+                held[name] = self._parts(name)
+            except ServerError as error:
+                if not error.missing:  # another process dropped it since
+                    raise
         state = self.states.read(alias)  # after looking: whatever began meanwhile belongs
         for each in state.generations:
             self._forget({each.name: set(held.get(each.name, ())) - each.parts})
