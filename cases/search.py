@@ -50,6 +50,7 @@ from cases.parsers.base import Context
 from cases.parsers.source import RemoteSource
 from cases.records import ParseError
 from cases.remarks import each_with_annotations, with_annotations
+from datamortem.common import measures
 from datamortem.common.errors import Conflict, Invalid, Missing
 
 #: How many events one page may hold, and how many values one list of terms.
@@ -313,7 +314,8 @@ def _context(evidence: Evidence) -> Context:
 def _answering(kind: str, asked: str = "") -> Iterator[None]:
     """Time a question, and turn what an engine raises into refusals that everybody knows."""
     try:
-        yield
+        with measures.query(kind, asked, may_be_long=kind in ("export", "listing")):
+            yield
     except TooBroad as error:
         raise Invalid(f"q: {error}", field="q") from error
     except IndexUnavailable as error:
