@@ -125,6 +125,7 @@ class TestHostileParsers:
             assert child.obituary() == "The reading process ended: it used up its processor time."
             assert not child.was_killed()
 
+    @pytest.mark.usefixtures("embedded")  # three seconds are short for a busy server
     def test_after_all_that_the_worker_reads_on(self, settings) -> None:
         settings.RUN_MEMORY = 400 * 1024**2
         settings.RUN_SECONDS = 3
