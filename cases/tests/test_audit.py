@@ -220,7 +220,7 @@ class TestSearches:
         client.get(f"{V1}/events/")
         with CaptureQueriesContext(connection) as queries:
             assert client.get(f"{V1}/events/").json()["total"] == 3
-        assert len(queries) == 2  # the sign-in with its user, and the cases
+        assert len(queries) == 3  # the sign-in with its user, the cases, what people say of the events
         assert audited("events.searched_by_admin") == []
 
 
