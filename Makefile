@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 HOME_DIR := $${DATAMORTEM_HOME:-var}
 PORT ?= 8000
+SERVICES ?= .ci/with-postgres .ci/with-search --whole
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-services test-schema test-kill test-soak s3-server test-api audit lint run bench lock format clean \
@@ -37,7 +38,7 @@ test: $(VENV)/.installed-dev ## Set up everything and pass the tests on the embe
 	$(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
 test-services: $(VENV)/.installed-dev ## The same tests on PostgreSQL and OpenSearch, and the stack of docker/compose.yml; starts them
-	.ci/with-postgres .ci/with-search --whole $(BIN)/pytest -n 2 --dist worksteal $(ARGS)
+	$(SERVICES) $(BIN)/pytest -n 2 --dist worksteal $(ARGS)
 
 test-schema: $(VENV)/.installed-dev ## The long tests of the schema's history, on both databases; ten million rows (6 GB)
 	$(BIN)/pytest -n 2 -m schema $(ARGS)
