@@ -7,6 +7,7 @@ look like an answer. Names of cases go into bodies, not into addresses, which ha
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -24,6 +25,8 @@ Json = dict[str, Any]
 PATIENCE: Final = 20
 #: How often a question is put again when the connection broke.
 _AGAIN: Final = 2
+#: Seconds of pause before the first of them, where the server was too busy.
+_BREATH: Final = 0.7
 #: How often a question is put again when an index went away while it was asked.
 _GONE_AGAIN: Final = 5
 #: Cases that are named in one address (4,096 characters are what a server reads).
@@ -36,6 +39,10 @@ _TOGETHER: Final = 200
 
 class Gone(IndexUnavailable):
     """An index that was asked is no longer there."""
+
+
+class Busy(IndexUnavailable):
+    """The server has no memory or place in a queue for a question now."""
 
 
 class Rejected(IndexUnavailable):
@@ -80,21 +87,32 @@ class Door:
         )
         limit = {"timeout": f"{self.patience}s"}
         lines = b"".join(line + b"\n" for body in bodies for line in (head, orjson.dumps({**body, **limit})))
-        answers: list[Json] = self._sent(
-            lambda: self._client.send_lines(
+
+        def send() -> list[Json]:
+            answers: list[Json] = self._client.send_lines(
                 "_msearch", lines, names=None, params={}, timeout=self.patience + 15
-            )
-        )["responses"]
-        return [whole(answer, self.patience) for answer in answers]
+            )["responses"]
+            return [whole(answer, self.patience) for answer in answers]
+
+        found: list[Json] = self._sent(send)
+        return found
 
     def _sent(self, send: Callable[[], Any]) -> Any:
-        """Send what changes nothing, again when the connection broke."""
+        """Send what changes nothing, again when the connection broke or the server was too busy."""
         for attempt in range(_AGAIN + 1):
             try:
                 return send()
+            except Busy:
+                if attempt == _AGAIN:
+                    raise
             except ServerError as error:
-                if error.kind != "connection" or attempt == _AGAIN:
-                    raise _refusal(error.status, error.kind, error.reason, self.patience) or error from None
+                refusal = _refusal(error.status, error.kind, error.reason, self.patience)
+                is_passing = error.kind == "connection" or isinstance(refusal, Busy)
+                if not is_passing or attempt == _AGAIN:
+                    raise refusal or error from None
+                if error.kind == "connection":
+                    continue
+            time.sleep(_BREATH * (attempt + 1))  # a full heap is mostly free after the next collection
         raise AssertionError("unreachable")
 
     def existing(self, case_ids: Sequence[str]) -> list[str]:
@@ -170,9 +188,12 @@ class Door:
         asked = {**body, "pit": {"id": picture, "keep_alive": _KEPT}, "timeout": f"{self.patience}s"}
         params = {"allow_partial_search_results": "false"}
         answer: Json = self._sent(
-            lambda: self._client.ask("POST", "_search", asked, params=params, timeout=self.patience + 15)
+            lambda: whole(
+                self._client.ask("POST", "_search", asked, params=params, timeout=self.patience + 15),
+                self.patience,
+            )
         )
-        return whole(answer, self.patience)
+        return answer
 
     def close_picture(self, picture: str) -> None:
         """Let a picture go; one that the server has lost is gone already."""
@@ -241,7 +262,7 @@ def _refusal(status: int, kind: str, reason: str, patience: int) -> Exception | 
     if "Point In Time" in reason:
         return IndexUnavailable("Too many exports are under way on the search server: try again later.")
     if status == 429:
-        return IndexUnavailable(f"The search server has too much to do ({kind}): try again, or ask for less.")
+        return Busy(f"The search server has too much to do ({kind}): try again, or ask for less.")
     if status == 400:
         return Rejected(f"The search server refuses this query ({kind}).")
     return None
