@@ -135,6 +135,7 @@ class TestLedger:
         self, engine: OpenSearchEngine, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("cases.index.opensearch_fold.KIND", 4)
+        monkeypatch.setattr("cases.index.opensearch_fold._BITS", 2)
         for number in range(7):
             fill(engine, [event(number)], shard=POSTED, run=str(number), append=True)
         state = engine.home.states.read(engine.names.alias("case"))
