@@ -64,6 +64,8 @@ def star(request: SignedIn, case_id: str, event_id: str) -> HttpResponse:
 def remove(request: SignedIn, case_id: str, event_id: str, annotation_id: int) -> HttpResponse:
     """Take an annotation away."""
     case, _ = _writable(request, case_id)
+    if "\x00" in event_id:  # PostgreSQL would refuse the question
+        raise Http404
     annotation = get_object_or_404(Annotation, pk=annotation_id, case_ref=case, event_id=event_id)
     manages = may_manage(request.user, case)
     _told(
