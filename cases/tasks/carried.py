@@ -19,7 +19,7 @@ from celery.platforms import SecurityWarning
 from celery.worker import state
 from celery.worker.control import inspect_command
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, close_old_connections, connections
+from django.db import InterfaceError, OperationalError, connections
 
 from cases import carrier, runs
 from cases.queues import QUEUES, within
@@ -58,9 +58,16 @@ class Hands:
         self._stack.enter_context(sign_of_life())
         self._stack.enter_context(self.keeper)
         if self._poller.room:
-            thread = threading.Thread(target=self._poller.work, name="posted events")
+            thread = threading.Thread(target=self._poll, name="posted events")
             thread.start()
             self._stack.callback(thread.join)
+
+    def _poll(self) -> None:
+        """Look for posted events, in a thread with a database connection of its own."""
+        try:
+            self._poller.work()
+        finally:
+            connections.close_all()
 
     def close(self) -> None:
         """Hand back what is being read, and tell other workers of it."""
@@ -212,4 +219,4 @@ def _is_idle() -> bool:
     except (OperationalError, InterfaceError):
         return False
     finally:
-        close_old_connections()
+        connections.close_all()  # nobody waits for this thread at the end
