@@ -145,8 +145,11 @@ def remove_search(request: SignedIn, case_id: str, search_id: int) -> HttpRespon
     case, _ = _writable(request, case_id)
     kept = get_object_or_404(SavedSearch, pk=search_id, case_ref=case)
     manages = may_manage(request.user, case)
-    act = lambda: services.remove_search(search=kept, by=request.user, manages=manages)  # noqa: E731
-    _told(request, act, done="The saved search is gone.")
+    _told(
+        request,
+        lambda: services.remove_search(search=kept, by=request.user, manages=manages),
+        done="The saved search is gone.",
+    )
     return _to_timeline(request, case)
 
 
