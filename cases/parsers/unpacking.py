@@ -7,6 +7,7 @@ import io
 import lzma
 import os
 import zlib
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
@@ -129,8 +130,9 @@ class Inflating(io.RawIOBase):
     def _take(self) -> bytes:
         return self._packed.read(_BLOCK) or b""
 
+    @abstractmethod
     def _unpack(self, size: int) -> bytes:
-        raise NotImplementedError
+        """Return up to `size` bytes of content, none at the end."""
 
     def readinto(self, buffer: Any) -> int:
         try:
